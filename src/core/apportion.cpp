@@ -1,0 +1,270 @@
+#include "core/apportion.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include <boost/multiprecision/cpp_int.hpp>
+#include <fmt/format.h>
+
+#include "core/error.hpp"
+
+namespace attribution::core {
+namespace {
+
+using boost::multiprecision::cpp_int;
+__extension__ typedef unsigned __int128 Uint128; // NOLINT(modernize-use-using)
+
+/// Room for a few values on the stack and for many on the heap: most conversions have a handful of
+/// channels, and a malloc per event would cost more than the arithmetic.
+template <class Value>
+class Scratch {
+public:
+    explicit Scratch(std::size_t count)
+        : heap_(count > inline_count ? count : 0),
+          values_(count > inline_count ? heap_.data() : inline_.data(), count) {}
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+
+    std::span<Value> span() { return values_; }
+
+private:
+    static constexpr std::size_t inline_count = 32;
+    std::array<Value, inline_count> inline_{};
+    std::vector<Value> heap_;
+    std::span<Value> values_;
+};
+
+/// What must hold whatever the input is; failing is a bug here, reported instead of miscounted.
+void ensure(bool holds, const char* what) {
+    if (!holds)
+        throw std::logic_error(what);
+}
+
+std::uint64_t magnitude_of(Cents total) {
+    const auto bits = static_cast<std::uint64_t>(total);
+    return total < 0 ? std::uint64_t{0} - bits : bits; // right for -2^63 as well
+}
+
+Cents with_sign_of(Cents total, std::uint64_t magnitude) {
+    return static_cast<Cents>(total < 0 ? std::uint64_t{0} - magnitude : magnitude);
+}
+
+void check_count(std::size_t count) {
+    if (count == 0)
+        throw Error(Fault::invalid_value, "no weights given", "There is nothing to allocate to.",
+                    "Pass at least one positive weight.");
+    if (count > max_shares)
+        throw Error(Fault::limit_exceeded, "too many shares",
+                    fmt::format("{} shares asked for, at most {} are allowed.", count, max_shares));
+}
+
+void check_lengths(std::size_t weights, std::size_t tie_keys, std::size_t shares) {
+    ensure(shares == weights && (tie_keys == 0 || tie_keys == weights),
+           "weights, tie keys and shares differ in number");
+}
+
+[[noreturn]] void throw_all_zero(std::size_t count) {
+    throw Error(Fault::invalid_value, "all weights are zero",
+                fmt::format("None of the {} weights is positive.", count),
+                "At least one weight must be positive.");
+}
+
+/// Hamilton's rule on non-negative integers. `Wide` holds magnitude * weight and the sum of the
+/// weights without overflow; the callers choose it so.
+template <class Wide, class Weight>
+void largest_remainder(std::uint64_t magnitude, std::span<const Weight> weights, const Wide& sum,
+                       std::span<const std::uint64_t> tie_keys, Cents total,
+                       std::span<Cents> shares) {
+    const std::size_t count = weights.size();
+    Scratch<Wide> remainder_room(count);
+    const std::span<Wide> remainders = remainder_room.span();
+
+    std::uint64_t given = 0;
+    Scratch<std::uint64_t> floor_room(count);
+    const std::span<std::uint64_t> floors = floor_room.span();
+    for (std::size_t i = 0; i < count; ++i) {
+        const Wide product = Wide(magnitude) * Wide(weights[i]);
+        const Wide quotient = product / sum;
+        remainders[i] = product - quotient * sum;
+        floors[i] = static_cast<std::uint64_t>(quotient);
+        given += floors[i];
+    }
+
+    // The remainders add up to left * sum and each is below sum: fewer than `count` cents are left,
+    // and every one of them goes to a positive remainder, so weight 0 stays at 0.
+    const auto left = static_cast<std::size_t>(magnitude - given);
+    ensure(left < count, "more cents left over than weights");
+    if (left > 0) {
+        Scratch<std::uint32_t> order_room(count);
+        const std::span<std::uint32_t> order = order_room.span();
+        std::iota(order.begin(), order.end(), std::uint32_t{0});
+        const auto earns_first = [&](std::uint32_t a, std::uint32_t b) {
+            if (remainders[a] != remainders[b])
+                return remainders[a] > remainders[b];
+            if (!tie_keys.empty() && tie_keys[a] != tie_keys[b])
+                return tie_keys[a] < tie_keys[b];
+            return a < b;
+        };
+        std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(left),
+                         order.end(), earns_first);
+        for (const std::uint32_t i : order.first(left))
+            ++floors[i];
+    }
+    for (std::size_t i = 0; i < count; ++i)
+        shares[i] = with_sign_of(total, floors[i]);
+}
+
+/// The powers of 10000 that a list of weights spans, and whether it may be used at all.
+struct Scale {
+    int highest = 0; // exponent of the first place of the largest weight
+    int lowest = 0;  // exponent of the last place that is not zero in any weight
+    [[nodiscard]] std::size_t width() const {
+        return static_cast<std::size_t>(highest - lowest) + 1;
+    }
+};
+
+std::size_t significant_digits(const Decimal& weight) {
+    std::size_t count = weight.digits.size();
+    while (count > 0 && weight.digits[count - 1] == 0)
+        --count;
+    return count;
+}
+
+Scale common_scale(std::span<const Decimal> weights) {
+    check_count(weights.size());
+    std::optional<Scale> scale;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        const Decimal& weight = weights[i];
+        if (weight.kind != Decimal::Kind::finite)
+            throw Error(Fault::invalid_value, "weight is not a finite number",
+                        fmt::format("Weight {} is {}.", i + 1,
+                                    weight.kind == Decimal::Kind::nan ? "NaN" : "infinite"),
+                        "Weights must be finite and not negative.");
+        const std::size_t count = significant_digits(weight);
+        if (count == 0)
+            continue; // zero, of whatever sign
+        if (weight.negative)
+            throw Error(Fault::invalid_value, "weight is negative",
+                        fmt::format("Weight {} is below zero.", i + 1),
+                        "Weights must be finite and not negative.");
+        const int highest = weight.first_exponent;
+        const int lowest = highest - static_cast<int>(count) + 1;
+        if (!scale)
+            scale = Scale{highest, lowest};
+        scale->highest = std::max(scale->highest, highest);
+        scale->lowest = std::min(scale->lowest, lowest);
+    }
+    if (!scale)
+        throw_all_zero(weights.size());
+    if (scale->width() > max_scaled_digits / weights.size())
+        throw Error(Fault::limit_exceeded, "weights are too far apart",
+                    fmt::format("{} weights on a common scale of {} digits need {} digits, at most "
+                                "{} are allowed.",
+                                weights.size(), scale->width() * 4,
+                                weights.size() * scale->width() * 4, max_scaled_digits * 4),
+                    "Round the weights to fewer digits or pass fewer of them.");
+    return *scale;
+}
+
+/// The weight in units of 10000^scale.lowest.
+template <class Integer>
+Integer scaled(const Decimal& weight, const Scale& scale) {
+    const std::size_t count = significant_digits(weight);
+    if (count == 0)
+        return Integer(0);
+    Integer value(0);
+    for (const std::int16_t digit : weight.digits.first(count))
+        value = value * 10000U + static_cast<unsigned>(digit);
+    const int shift = weight.first_exponent - static_cast<int>(count) + 1 - scale.lowest;
+    if constexpr (std::is_same_v<Integer, cpp_int>) {
+        value *= boost::multiprecision::pow(cpp_int(10000), static_cast<unsigned>(shift));
+    } else {
+        for (int i = 0; i < shift; ++i)
+            value *= 10000U;
+    }
+    return value;
+}
+
+std::vector<cpp_int> scaled_wide(std::span<const Decimal> weights, const Scale& scale) {
+    std::vector<cpp_int> wide;
+    wide.reserve(weights.size());
+    for (const Decimal& weight : weights)
+        wide.push_back(scaled<cpp_int>(weight, scale));
+    return wide;
+}
+
+} // namespace
+
+void apportion(Cents total, std::span<const std::uint64_t> weights,
+               std::span<const std::uint64_t> tie_keys, std::span<Cents> shares) {
+    check_lengths(weights.size(), tie_keys.size(), shares.size());
+    check_count(weights.size());
+
+    Uint128 sum = 0;
+    std::uint64_t largest = 0;
+    for (const std::uint64_t weight : weights) {
+        sum += weight;
+        largest = std::max(largest, weight);
+    }
+    if (sum == 0)
+        throw_all_zero(weights.size());
+
+    const std::uint64_t magnitude = magnitude_of(total);
+    const bool fits_64_bits = std::bit_width(magnitude) + std::bit_width(largest) <= 64 &&
+                              sum <= std::numeric_limits<std::uint64_t>::max();
+    if (fits_64_bits)
+        largest_remainder<std::uint64_t>(magnitude, weights, static_cast<std::uint64_t>(sum),
+                                         tie_keys, total, shares);
+    else
+        largest_remainder<Uint128>(magnitude, weights, sum, tie_keys, total, shares);
+}
+
+void apportion(Cents total, std::span<const Decimal> weights,
+               std::span<const std::uint64_t> tie_keys, std::span<Cents> shares) {
+    check_lengths(weights.size(), tie_keys.size(), shares.size());
+    const Scale scale = common_scale(weights);
+
+    constexpr std::size_t digits_in_64_bits = 4; // 10000^4 = 10^16 < 2^64
+    if (scale.width() <= digits_in_64_bits) {
+        Scratch<std::uint64_t> room(weights.size());
+        for (std::size_t i = 0; i < weights.size(); ++i)
+            room.span()[i] = scaled<std::uint64_t>(weights[i], scale);
+        apportion(total, std::span<const std::uint64_t>(room.span()), tie_keys, shares);
+        return;
+    }
+    const std::vector<cpp_int> wide = scaled_wide(weights, scale);
+    const cpp_int sum = std::accumulate(wide.begin(), wide.end(), cpp_int(0));
+    largest_remainder<cpp_int, cpp_int>(magnitude_of(total), wide, sum, tie_keys, total, shares);
+}
+
+void split_equally(Cents total, std::span<Cents> shares) {
+    check_count(shares.size());
+    const std::uint64_t magnitude = magnitude_of(total);
+    const std::uint64_t each = magnitude / shares.size();
+    const std::uint64_t left = magnitude % shares.size();
+    for (std::size_t i = 0; i < shares.size(); ++i)
+        shares[i] = with_sign_of(total, each + (i < left ? 1 : 0));
+}
+
+bool same_ratios(std::span<const Decimal> left, std::span<const Decimal> right) {
+    const std::vector<cpp_int> a = scaled_wide(left, common_scale(left));
+    const std::vector<cpp_int> b = scaled_wide(right, common_scale(right));
+    if (a.size() != b.size())
+        return false;
+    // a[i] / sum(a) = b[i] / sum(b) without dividing.
+    const cpp_int sum_a = std::accumulate(a.begin(), a.end(), cpp_int(0));
+    const cpp_int sum_b = std::accumulate(b.begin(), b.end(), cpp_int(0));
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (a[i] * sum_b != b[i] * sum_a)
+            return false;
+    return true;
+}
+
+} // namespace attribution::core
