@@ -1,0 +1,96 @@
+# The build that ships (PGXS). Targets:
+#
+#   make                 build attribution.so and attribution--VERSION.sql
+#   make install         copy them into the PostgreSQL of PG_CONFIG (default: pg_config)
+#   make installcheck    pg_regress and pg_isolation_regress against a running server (PGHOST, ...)
+#   make boundary-test   build the test module test/boundary
+#   make check-symbols   only PostgreSQL's entry points are exported
+#   make check-layers    core <- pg <- entry, and one home for try and catch
+#   make check-version   META.json agrees with attribution.control
+#   make format          clang-format over src and test
+#   make tidy            clang-tidy over src/core
+#   make accept TEST=x   show the difference of one test and take its output as expected
+#   make clean           remove what was built
+#   make help            this list
+#
+# Variables: PG_CONFIG, CXX (g++ or clang++), WERROR=1 makes warnings errors.
+# ./test/run builds, starts a throwaway server and runs every suite; ./demo/run shows the path.
+
+EXTENSION = attribution
+VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control)
+MODULE_big = attribution
+
+SOURCES := $(sort $(wildcard src/core/*.cpp) $(wildcard src/pg/*.cpp) $(wildcard src/entry/*.cpp))
+OBJS = $(SOURCES:.cpp=.o)
+
+INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
+DATA_built = attribution--$(VERSION).sql
+DATA = $(wildcard sql/upgrade/*.sql)
+DOCS = $(wildcard doc/*.md)
+
+REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test
+ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test/isolation --outputdir=.
+
+# PostgreSQL up to 15 uses the keyword register, 18's PG_MODULE_MAGIC leaves fields out.
+WARNINGS = -Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter \
+           $(if $(WERROR),-Werror)
+PG_CPPFLAGS = -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(VERSION)"' $(TEST_CPPFLAGS)
+PG_CXXFLAGS = -std=c++20 -O2 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP $(WARNINGS)
+# PGXS links with the C compiler.
+SHLIB_LINK += -lfmt -lstdc++
+
+EXTRA_CLEAN = $(OBJS:.o=.d) attribution--*.sql results output_iso tmp_check regression.diffs \
+              regression.out test/boundary/*.o test/boundary/*.d test/boundary/*.so
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(PGXS),)
+ifeq ($(filter help,$(MAKECMDGOALS)),)
+$(error $(PG_CONFIG) not found: install postgresql-server-dev-NN or set PG_CONFIG)
+endif
+else
+# Bitcode is compiled without PG_CXXFLAGS, hence as C++14; inlining by the JIT gains nothing here.
+override with_llvm := no
+include $(PGXS)
+endif
+
+# PGXS adds the C-only warnings of the server build after ours; keep only what C++ knows.
+override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
+
+-include $(OBJS:.o=.d)
+
+attribution--$(VERSION).sql: $(INSTALL_SQL) attribution.control
+	cat $(INSTALL_SQL) > $@
+
+help:
+	@sed -n 's/^#   \(make.*\)/  \1/p' Makefile
+
+BOUNDARY_LIB = test/boundary/boundary_test.so
+boundary-test: $(BOUNDARY_LIB)
+test/boundary/boundary_test.so: test/boundary/boundary_test.o
+	$(CC) $(CFLAGS) -shared -o $@ $< $(LDFLAGS) -lfmt -lstdc++
+-include test/boundary/boundary_test.d
+
+check-symbols: $(shlib)
+	test/check_symbols $(shlib)
+
+check-layers:
+	test/check_layers
+
+check-version:
+	test/check_version
+
+format:
+	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/boundary/*.cpp)
+
+tidy:
+	clang-tidy --quiet src/core/*.cpp -- -std=c++20 -Isrc
+
+accept:
+	@test -n "$(TEST)" || { echo "usage: make accept TEST=name"; exit 1; }
+	-diff -u expected/$(TEST).out results/$(TEST).out
+	cp results/$(TEST).out expected/$(TEST).out
+
+.PHONY: help boundary-test check-symbols check-layers check-version format tidy accept

@@ -1,0 +1,132 @@
+-- ingest: what happened (events) and what could not be taken in (dead events).
+
+CREATE TABLE attribution.attribution_events (
+    tenant_id         uuid        NOT NULL,
+    id                uuid        NOT NULL DEFAULT attribution.uuid_v7(),
+    event_type        text        NOT NULL,
+    occurred_at       timestamptz NOT NULL,
+    external_event_id text,
+    correlation_id    text,
+    session_id        uuid,
+    channel           text,
+    source            text,
+    refund_of         uuid,
+    revenue_cents     bigint      NOT NULL DEFAULT 0,
+    raw_payload       jsonb,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    updated_at        timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT attribution_events_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT attribution_events_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES attribution.tenants (id),
+    CONSTRAINT attribution_events_refund_of_fkey FOREIGN KEY (tenant_id, refund_of)
+        REFERENCES attribution.attribution_events (tenant_id, id),
+    CONSTRAINT attribution_events_type CHECK (event_type IN ('touch', 'conversion', 'refund')),
+    CONSTRAINT attribution_events_revenue_sign CHECK (CASE event_type
+        WHEN 'touch' THEN revenue_cents = 0
+        WHEN 'conversion' THEN revenue_cents > 0
+        ELSE revenue_cents < 0 END),
+    CONSTRAINT attribution_events_touch_has_channel CHECK (event_type <> 'touch' OR channel IS NOT NULL),
+    CONSTRAINT attribution_events_refund_names_conversion CHECK ((event_type = 'refund') = (refund_of IS NOT NULL)),
+    CONSTRAINT attribution_events_occurred_at_range CHECK (
+        occurred_at >= '1970-01-01 00:00:00+00'::timestamptz AND occurred_at < 'infinity'::timestamptz),
+    CONSTRAINT attribution_events_text_length CHECK (
+        octet_length(external_event_id) BETWEEN 1 AND 255
+        AND octet_length(correlation_id) BETWEEN 1 AND 255
+        AND octet_length(channel) BETWEEN 1 AND 255
+        AND octet_length(source) BETWEEN 1 AND 255)
+);
+COMMENT ON TABLE attribution.attribution_events IS
+'What happened: touches (a channel, no revenue), conversions (revenue above zero) and refunds (revenue below zero, of a conversion). Events that share a session_id are a journey.';
+COMMENT ON COLUMN attribution.attribution_events.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN attribution.attribution_events.id IS 'UUID: version 7 by default, keyed_event_id() where ingest_event() was given a business key.';
+COMMENT ON COLUMN attribution.attribution_events.event_type IS 'touch, conversion or refund.';
+COMMENT ON COLUMN attribution.attribution_events.occurred_at IS 'When it happened; finite, not before 1970.';
+COMMENT ON COLUMN attribution.attribution_events.external_event_id IS 'Business key source:kind:id, unique per tenant; at most 255 bytes.';
+COMMENT ON COLUMN attribution.attribution_events.correlation_id IS 'The provider''s id that ties events together; the business key where there is no external_event_id; at most 255 bytes.';
+COMMENT ON COLUMN attribution.attribution_events.session_id IS 'The journey.';
+COMMENT ON COLUMN attribution.attribution_events.channel IS 'The marketing channel; at most 255 bytes.';
+COMMENT ON COLUMN attribution.attribution_events.source IS 'Where the event came from, such as shopify; at most 255 bytes.';
+COMMENT ON COLUMN attribution.attribution_events.refund_of IS 'The conversion a refund takes back.';
+COMMENT ON COLUMN attribution.attribution_events.revenue_cents IS 'Minor units of the tenant''s currency: 0 for a touch, above zero for a conversion, below zero for a refund.';
+COMMENT ON COLUMN attribution.attribution_events.raw_payload IS 'The message as it came.';
+COMMENT ON COLUMN attribution.attribution_events.created_at IS 'When the row was inserted.';
+COMMENT ON COLUMN attribution.attribution_events.updated_at IS 'When the row was last updated (kept by a trigger).';
+SELECT pg_extension_config_dump('attribution.attribution_events', '');
+
+CREATE INDEX idx_attribution_events_tenant_occurred_at ON attribution.attribution_events (tenant_id, occurred_at DESC);
+COMMENT ON INDEX attribution.idx_attribution_events_tenant_occurred_at IS 'Query path: realtime revenue, newest events of a tenant. Target p95: 50 ms.';
+CREATE UNIQUE INDEX idx_attribution_events_tenant_external_event_id ON attribution.attribution_events (tenant_id, external_event_id)
+    WHERE external_event_id IS NOT NULL;
+COMMENT ON INDEX attribution.idx_attribution_events_tenant_external_event_id IS 'Query path: idempotent ingestion by external event id (Shopify, PayPal, WooCommerce). Target p95: 10 ms.';
+CREATE UNIQUE INDEX idx_attribution_events_tenant_correlation_id ON attribution.attribution_events (tenant_id, correlation_id)
+    WHERE correlation_id IS NOT NULL AND external_event_id IS NULL;
+COMMENT ON INDEX attribution.idx_attribution_events_tenant_correlation_id IS 'Query path: idempotent ingestion by correlation id (Stripe). Target p95: 10 ms.';
+CREATE INDEX idx_attribution_events_session_id ON attribution.attribution_events (session_id)
+    WHERE session_id IS NOT NULL;
+COMMENT ON INDEX attribution.idx_attribution_events_session_id IS 'Query path: journey of a session. Target p95: 50 ms.';
+CREATE INDEX idx_attribution_events_tenant_refund_of ON attribution.attribution_events (tenant_id, refund_of)
+    WHERE refund_of IS NOT NULL;
+COMMENT ON INDEX attribution.idx_attribution_events_tenant_refund_of IS 'Serves the foreign key attribution_events_refund_of_fkey: refunds of a conversion. Target p95: 50 ms.';
+
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON attribution.attribution_events
+    FOR EACH ROW EXECUTE FUNCTION attribution.touch_updated_at();
+
+CREATE TABLE attribution.dead_events (
+    tenant_id         uuid        NOT NULL,
+    id                uuid        NOT NULL DEFAULT attribution.uuid_v7(),
+    ingested_at       timestamptz NOT NULL DEFAULT now(),
+    source            text        NOT NULL,
+    error_code        text        NOT NULL,
+    error_detail      jsonb,
+    raw_payload       jsonb,
+    correlation_id    text,
+    external_event_id text,
+    retry_count       integer     NOT NULL DEFAULT 0,
+    last_retry_at     timestamptz,
+    resolved_at       timestamptz,
+    CONSTRAINT dead_events_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT dead_events_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES attribution.tenants (id),
+    CONSTRAINT dead_events_retry_count_range CHECK (retry_count >= 0),
+    CONSTRAINT dead_events_text_length CHECK (
+        octet_length(source) BETWEEN 1 AND 255 AND octet_length(error_code) BETWEEN 1 AND 255)
+);
+COMMENT ON TABLE attribution.dead_events IS 'Messages that could not become events, kept whole until they are retried or discarded.';
+COMMENT ON COLUMN attribution.dead_events.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN attribution.dead_events.id IS 'UUID, version 7 by default.';
+COMMENT ON COLUMN attribution.dead_events.ingested_at IS 'When the message arrived.';
+COMMENT ON COLUMN attribution.dead_events.source IS 'Where it came from, such as shopify; at most 255 bytes.';
+COMMENT ON COLUMN attribution.dead_events.error_code IS 'Why it could not be taken in; at most 255 bytes.';
+COMMENT ON COLUMN attribution.dead_events.error_detail IS 'What exactly was wrong.';
+COMMENT ON COLUMN attribution.dead_events.raw_payload IS 'The message as it came.';
+COMMENT ON COLUMN attribution.dead_events.correlation_id IS 'The provider''s id, if it could be read.';
+COMMENT ON COLUMN attribution.dead_events.external_event_id IS 'The business key, if it could be read.';
+COMMENT ON COLUMN attribution.dead_events.retry_count IS 'How often it was retried.';
+COMMENT ON COLUMN attribution.dead_events.last_retry_at IS 'When it was last retried.';
+COMMENT ON COLUMN attribution.dead_events.resolved_at IS 'When it was taken in or discarded; NULL while it is dead.';
+SELECT pg_extension_config_dump('attribution.dead_events', '');
+
+CREATE INDEX idx_dead_events_tenant_ingested_at ON attribution.dead_events (tenant_id, ingested_at DESC);
+COMMENT ON INDEX attribution.idx_dead_events_tenant_ingested_at IS 'Query path: recent failures of a tenant, page by page. Target p95: 50 ms.';
+CREATE INDEX idx_dead_events_source ON attribution.dead_events (source);
+COMMENT ON INDEX attribution.idx_dead_events_source IS 'Query path: failures by source. Target p95: 50 ms.';
+CREATE INDEX idx_dead_events_error_code ON attribution.dead_events (error_code);
+COMMENT ON INDEX attribution.idx_dead_events_error_code IS 'Query path: failures by error type. Target p95: 50 ms.';
+
+ALTER TABLE attribution.attribution_events ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON attribution.attribution_events
+    USING (tenant_id = attribution.current_tenant());
+ALTER TABLE attribution.dead_events ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON attribution.dead_events
+    USING (tenant_id = attribution.current_tenant());
+
+CREATE FUNCTION attribution.ingest_event(
+    tenant_id uuid, source text, event_type text, occurred_at timestamptz,
+    revenue_cents bigint DEFAULT NULL, external_event_id text DEFAULT NULL, correlation_id text DEFAULT NULL,
+    session_id uuid DEFAULT NULL, channel text DEFAULT NULL, refund_of uuid DEFAULT NULL,
+    raw_payload jsonb DEFAULT NULL,
+    OUT event_id uuid, OUT outcome text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'attribution_ingest_event';
+COMMENT ON FUNCTION attribution.ingest_event(uuid, text, text, timestamptz, bigint, text, text, uuid, text, uuid, jsonb) IS
+'Takes in one event, once per business key (external_event_id, else correlation_id). outcome: ingested, or duplicate with the id of the first event. revenue_cents in minor units; NULL means 0. The same key with another type, amount or refunded conversion is refused (23505, event_content_is_unchanged). Without a key every call is a new event.';
+REVOKE ALL ON FUNCTION attribution.ingest_event(uuid, text, text, timestamptz, bigint, text, text, uuid, text, uuid, jsonb) FROM PUBLIC;

@@ -1,0 +1,68 @@
+-- validate: no transaction commits allocations that do not sum to their event's revenue.
+-- doc/validate.md tells how; src/entry/validate.cpp does it.
+
+CREATE FUNCTION attribution.note_allocation_change() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_note_allocation_change';
+COMMENT ON FUNCTION attribution.note_allocation_change() IS
+'Trigger: remembers which (tenant, event, model version) were touched, so that COMMIT checks them together; refuses (23514, allocation_key_is_immutable) a change of a key column.';
+REVOKE ALL ON FUNCTION attribution.note_allocation_change() FROM PUBLIC;
+
+CREATE FUNCTION attribution.check_allocation_sum() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_check_allocation_sum';
+COMMENT ON FUNCTION attribution.check_allocation_sum() IS
+'Constraint trigger: the allocations of each touched (tenant, event, model version) sum to the revenue of the event, or there are none. 23514 allocation_sum_equals_revenue; 40001 where only a concurrent transaction made it wrong.';
+REVOKE ALL ON FUNCTION attribution.check_allocation_sum() FROM PUBLIC;
+
+-- Fires before allocation_sum_equals_revenue: triggers of one event fire in the order of their names.
+CREATE TRIGGER allocation_change_is_noted AFTER INSERT OR UPDATE OR DELETE ON attribution.attribution_allocations
+    FOR EACH ROW EXECUTE FUNCTION attribution.note_allocation_change();
+ALTER TABLE attribution.attribution_allocations ENABLE ALWAYS TRIGGER allocation_change_is_noted;
+CREATE CONSTRAINT TRIGGER allocation_sum_equals_revenue AFTER INSERT OR UPDATE OR DELETE ON attribution.attribution_allocations
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION attribution.check_allocation_sum();
+ALTER TABLE attribution.attribution_allocations ENABLE ALWAYS TRIGGER allocation_sum_equals_revenue;
+
+CREATE FUNCTION attribution.check_event_revenue() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_check_event_revenue';
+COMMENT ON FUNCTION attribution.check_event_revenue() IS
+'Constraint trigger: the allocations of an event whose revenue changed sum to the new revenue, under each model version. Errors as check_allocation_sum().';
+REVOKE ALL ON FUNCTION attribution.check_event_revenue() FROM PUBLIC;
+
+-- No column list: a trigger of the user may change revenue_cents in an UPDATE that does not name it.
+CREATE CONSTRAINT TRIGGER allocation_sum_equals_revenue AFTER UPDATE ON attribution.attribution_events
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (OLD.revenue_cents IS DISTINCT FROM NEW.revenue_cents)
+    EXECUTE FUNCTION attribution.check_event_revenue();
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_sum_equals_revenue;
+
+-- Two branches instead of an OR: an OR on the parameter would cost the index on tenant_id.
+CREATE FUNCTION attribution.unbalanced_allocations(
+    INOUT tenant_id uuid DEFAULT NULL, INOUT model_version text DEFAULT NULL,
+    OUT event_id uuid, OUT event_revenue_cents bigint, OUT allocated_cents numeric, OUT drift_cents numeric)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT s.tenant_id, s.model_version, s.event_id, e.revenue_cents, s.allocated_cents,
+           abs(e.revenue_cents - s.allocated_cents)
+    FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
+          FROM attribution.attribution_allocations a
+          WHERE unbalanced_allocations.tenant_id IS NULL
+            AND (unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version)
+          GROUP BY a.tenant_id, a.event_id, a.model_version
+          UNION ALL
+          SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents)
+          FROM attribution.attribution_allocations a
+          WHERE a.tenant_id = unbalanced_allocations.tenant_id
+            AND (unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version)
+          GROUP BY a.tenant_id, a.event_id, a.model_version) s
+    JOIN attribution.attribution_events e ON e.tenant_id = s.tenant_id AND e.id = s.event_id
+    WHERE s.allocated_cents <> e.revenue_cents
+    ORDER BY s.tenant_id, s.event_id, s.model_version;
+END;
+COMMENT ON FUNCTION attribution.unbalanced_allocations(uuid, text) IS
+'Every (tenant, event, model version) whose allocations do not sum to the revenue of the event, read from the tables now. NULL means all tenants, or all model versions; row security applies to the caller. Cents are minor units; drift is absolute.';
+REVOKE ALL ON FUNCTION attribution.unbalanced_allocations(uuid, text) FROM PUBLIC;

@@ -1,0 +1,147 @@
+-- refresh: the materialized views and what keeps them fresh.
+-- Nothing that depends on the clock is stored: it would make every refresh rewrite every row.
+
+CREATE MATERIALIZED VIEW attribution.mv_realtime_revenue AS
+SELECT t.id AS tenant_id,
+       coalesce(CASE c.decimals WHEN 0 THEN l.total_cents WHEN 2 THEN l.total_cents * 0.01 WHEN 3 THEN l.total_cents * 0.001
+                ELSE l.total_cents * power(10::numeric, -c.decimals) END, 0) AS total_revenue,
+       coalesce(l.verified_count = l.posting_count, false) AS verified,
+       coalesce(l.total_cents, 0) AS total_revenue_cents,
+       coalesce(l.verified_cents, 0) AS verified_revenue_cents,
+       coalesce(l.posting_count, 0) AS posting_count,
+       coalesce(l.verified_count, 0) AS verified_count,
+       l.last_updated_at
+FROM attribution.tenants t
+JOIN attribution.currencies c ON c.code = t.currency
+LEFT JOIN (
+    SELECT r.tenant_id,
+           sum(r.revenue_cents) AS total_cents,
+           coalesce(sum(r.revenue_cents) FILTER (WHERE r.is_verified), 0) AS verified_cents,
+           count(*) AS posting_count,
+           count(*) FILTER (WHERE r.is_verified) AS verified_count,
+           max(r.updated_at) AS last_updated_at
+    FROM attribution.revenue_ledger r
+    GROUP BY r.tenant_id) l ON l.tenant_id = t.id
+WITH NO DATA;
+COMMENT ON MATERIALIZED VIEW attribution.mv_realtime_revenue IS 'Ledger revenue per tenant. Read it through realtime_revenue(). Empty until the first refresh.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.total_revenue IS 'Ledger total in units of the tenant''s currency.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.verified IS 'True when there are postings and all are verified.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.total_revenue_cents IS 'Ledger total in minor units.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.verified_revenue_cents IS 'The verified part of it in minor units.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.posting_count IS 'Number of ledger rows.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.verified_count IS 'Number of verified ledger rows.';
+COMMENT ON COLUMN attribution.mv_realtime_revenue.last_updated_at IS 'Latest change of a ledger row of the tenant.';
+CREATE UNIQUE INDEX idx_mv_realtime_revenue_tenant_id ON attribution.mv_realtime_revenue (tenant_id);
+COMMENT ON INDEX attribution.idx_mv_realtime_revenue_tenant_id IS 'Query path: realtime revenue of a tenant. Target p95: 50 ms.';
+
+CREATE MATERIALIZED VIEW attribution.mv_reconciliation_status AS
+SELECT DISTINCT ON (r.tenant_id)
+       r.tenant_id, r.state, r.last_run_at, r.id AS reconciliation_run_id
+FROM attribution.reconciliation_runs r
+ORDER BY r.tenant_id, r.last_run_at DESC, r.id DESC
+WITH NO DATA;
+COMMENT ON MATERIALIZED VIEW attribution.mv_reconciliation_status IS 'The latest reconciliation run per tenant; of two at the same time the one with the larger id. Empty until the first refresh.';
+COMMENT ON COLUMN attribution.mv_reconciliation_status.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN attribution.mv_reconciliation_status.state IS 'State of the run.';
+COMMENT ON COLUMN attribution.mv_reconciliation_status.last_run_at IS 'When it last started.';
+COMMENT ON COLUMN attribution.mv_reconciliation_status.reconciliation_run_id IS 'The run.';
+CREATE UNIQUE INDEX idx_mv_reconciliation_status_tenant_id ON attribution.mv_reconciliation_status (tenant_id);
+COMMENT ON INDEX attribution.idx_mv_reconciliation_status_tenant_id IS 'Query path: status of a tenant. Target p95: 50 ms.';
+
+CREATE MATERIALIZED VIEW attribution.mv_allocation_summary AS
+SELECT s.tenant_id, s.event_id, s.model_version,
+       s.total_allocated_cents,
+       e.revenue_cents AS event_revenue_cents,
+       s.total_allocated_cents = e.revenue_cents AS is_balanced,
+       abs(s.total_allocated_cents - e.revenue_cents) AS drift_cents
+FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS total_allocated_cents
+      FROM attribution.attribution_allocations a
+      GROUP BY a.tenant_id, a.event_id, a.model_version) s
+JOIN attribution.attribution_events e ON e.tenant_id = s.tenant_id AND e.id = s.event_id
+WITH NO DATA;
+COMMENT ON MATERIALIZED VIEW attribution.mv_allocation_summary IS 'Allocated and event revenue per (tenant, event, model version). Empty until the first refresh.';
+COMMENT ON COLUMN attribution.mv_allocation_summary.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN attribution.mv_allocation_summary.event_id IS 'The event.';
+COMMENT ON COLUMN attribution.mv_allocation_summary.model_version IS 'The model version.';
+COMMENT ON COLUMN attribution.mv_allocation_summary.total_allocated_cents IS 'Sum of the allocations in minor units.';
+COMMENT ON COLUMN attribution.mv_allocation_summary.event_revenue_cents IS 'Revenue of the event in minor units.';
+COMMENT ON COLUMN attribution.mv_allocation_summary.is_balanced IS 'True when both are equal.';
+COMMENT ON COLUMN attribution.mv_allocation_summary.drift_cents IS 'Their absolute difference in minor units.';
+CREATE UNIQUE INDEX idx_mv_allocation_summary_key ON attribution.mv_allocation_summary (tenant_id, event_id, model_version);
+COMMENT ON INDEX attribution.idx_mv_allocation_summary_key IS 'Query path: balance of one event and model. Target p95: 50 ms.';
+CREATE INDEX idx_mv_allocation_summary_drift ON attribution.mv_allocation_summary (drift_cents) WHERE drift_cents > 1;
+COMMENT ON INDEX attribution.idx_mv_allocation_summary_drift IS 'Query path: unbalanced allocations. Target p95: 50 ms.';
+
+-- The log belongs to this server, not to the data: it is not dumped.
+CREATE TABLE attribution.refresh_log (
+    id           uuid        NOT NULL DEFAULT attribution.uuid_v7(),
+    view_name    text        NOT NULL,
+    mode         text        NOT NULL,
+    rows_changed bigint,
+    started_at   timestamptz NOT NULL,
+    elapsed_ms   numeric(12,3) NOT NULL,
+    outcome      text        NOT NULL,
+    error        text,
+    CONSTRAINT refresh_log_pkey PRIMARY KEY (id),
+    CONSTRAINT refresh_log_outcome CHECK (outcome IN ('refreshed', 'skipped', 'failed'))
+);
+COMMENT ON TABLE attribution.refresh_log IS 'Every run of refresh(). Not dumped.';
+COMMENT ON COLUMN attribution.refresh_log.id IS 'UUID, version 7: ordered by time.';
+COMMENT ON COLUMN attribution.refresh_log.view_name IS 'The materialized view, without its schema.';
+COMMENT ON COLUMN attribution.refresh_log.mode IS 'The mode that was used: concurrent or full; of a run that was skipped, the mode asked for.';
+COMMENT ON COLUMN attribution.refresh_log.rows_changed IS 'Rows written: inserted and deleted by concurrent mode, all rows of the view by full mode; NULL unless refreshed.';
+COMMENT ON COLUMN attribution.refresh_log.started_at IS 'When the run began; the contents are at least as new.';
+COMMENT ON COLUMN attribution.refresh_log.elapsed_ms IS 'Duration without the commit, in milliseconds.';
+COMMENT ON COLUMN attribution.refresh_log.outcome IS 'refreshed, skipped (another refresher was at work) or failed.';
+COMMENT ON COLUMN attribution.refresh_log.error IS 'SQLSTATE and message of a failure.';
+CREATE INDEX idx_refresh_log_view_name_started_at ON attribution.refresh_log (view_name, started_at DESC);
+COMMENT ON INDEX attribution.idx_refresh_log_view_name_started_at IS 'Query path: last runs of a view (refresh_status). Target p95: 50 ms.';
+
+CREATE VIEW attribution.refresh_status WITH (security_barrier = true) AS
+SELECT v.view_name,
+       last_run.mode, last_run.rows_changed, last_run.started_at, last_run.elapsed_ms, last_run.outcome, last_run.error,
+       good.started_at AS refreshed_at,
+       extract(epoch FROM clock_timestamp() - good.started_at) AS staleness_seconds
+FROM (VALUES ('mv_allocation_summary'), ('mv_realtime_revenue'), ('mv_reconciliation_status')) AS v (view_name)
+LEFT JOIN LATERAL (
+    SELECT l.* FROM attribution.refresh_log l
+    WHERE l.view_name = v.view_name ORDER BY l.started_at DESC, l.id DESC LIMIT 1) last_run ON true
+LEFT JOIN LATERAL (
+    SELECT l.started_at FROM attribution.refresh_log l
+    WHERE l.view_name = v.view_name AND l.outcome = 'refreshed' ORDER BY l.started_at DESC, l.id DESC LIMIT 1) good ON true;
+COMMENT ON VIEW attribution.refresh_status IS
+'One row per materialized view: its last run, when it was last refreshed and how many seconds ago.';
+
+CREATE FUNCTION attribution.refresh(view_name text, mode text DEFAULT 'auto')
+    RETURNS attribution.refresh_log
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'attribution_refresh';
+COMMENT ON FUNCTION attribution.refresh(text, text) IS
+'Refreshes one materialized view and returns the row it wrote to refresh_log. mode: auto (concurrent, or full when the view was never populated), concurrent, full. Skips at once (outcome skipped) while another refresher is at work on the view. A failure of the refresh itself is logged and reported as a WARNING (outcome failed); cancelling raises. READ COMMITTED only (25001).';
+REVOKE ALL ON FUNCTION attribution.refresh(text, text) FROM PUBLIC;
+
+CREATE PROCEDURE attribution.refresh_all(mode text DEFAULT 'auto')
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_refresh_all';
+COMMENT ON PROCEDURE attribution.refresh_all(text) IS
+'Refreshes the three materialized views one after the other and commits after each, as refresh() does. A view that fails is logged and does not stop the others. Not inside a transaction block (2D000).';
+REVOKE ALL ON PROCEDURE attribution.refresh_all(text) FROM PUBLIC;
+
+CREATE FUNCTION attribution.realtime_revenue(
+    INOUT tenant_id uuid, OUT total_revenue numeric, OUT total_revenue_cents numeric, OUT verified boolean,
+    OUT data_freshness_seconds numeric, OUT as_of timestamptz)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE STRICT SECURITY DEFINER ROWS 1
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT m.tenant_id, m.total_revenue, m.total_revenue_cents, m.verified,
+           extract(epoch FROM clock_timestamp() - s.refreshed_at), s.refreshed_at
+    FROM attribution.mv_realtime_revenue m
+    LEFT JOIN attribution.refresh_status s ON s.view_name = 'mv_realtime_revenue'
+    WHERE m.tenant_id = attribution.check_tenant(realtime_revenue.tenant_id);
+END;
+COMMENT ON FUNCTION attribution.realtime_revenue(uuid) IS
+'Ledger revenue of a tenant as of the last refresh of mv_realtime_revenue: in currency units and in minor units, whether all of it is verified, and how old that is in seconds. 42501 for a tenant the caller may not act for; 55000 before the first refresh; no row for a tenant newer than the last refresh.';
+REVOKE ALL ON FUNCTION attribution.realtime_revenue(uuid) FROM PUBLIC;

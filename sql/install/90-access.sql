@@ -1,0 +1,52 @@
+-- access: rights for roles that exist. The script creates no role and grants nothing by itself.
+
+CREATE FUNCTION attribution.grant_access(role_name name, access text) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted text := grant_access.access;
+    grantee text := quote_ident(grant_access.role_name);
+BEGIN
+    IF grant_access.role_name IS NULL OR wanted IS NULL THEN
+        RAISE EXCEPTION 'role_name and access must not be null' USING ERRCODE = '22004';
+    END IF;
+    IF wanted NOT IN ('reader', 'writer', 'operator') THEN
+        RAISE EXCEPTION 'unknown access "%"', wanted
+            USING ERRCODE = '22023', HINT = 'Access is one of reader, writer, operator.';
+    END IF;
+
+    -- Reader: the tenant's own rows, and functions that read.
+    EXECUTE 'GRANT USAGE ON SCHEMA attribution TO ' || grantee;
+    EXECUTE 'GRANT SELECT ON attribution.currencies, attribution.tenants, attribution.attribution_events, '
+        'attribution.dead_events, attribution.attribution_models, attribution.attribution_allocations, '
+        'attribution.ledger_books, attribution.revenue_ledger, attribution.reconciliation_runs TO ' || grantee;
+    EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.realtime_revenue(uuid), attribution.reconciliation_status(uuid), '
+        'attribution.channel_performance(uuid, text, timestamptz, timestamptz), '
+        'attribution.unbalanced_allocations(uuid, text) TO ' || grantee;
+    IF wanted = 'reader' THEN
+        RETURN;
+    END IF;
+
+    -- Writer: what an application does. The ledger is written by functions only.
+    EXECUTE 'GRANT INSERT ON attribution.attribution_events, attribution.dead_events, attribution.attribution_models, '
+        'attribution.attribution_allocations TO ' || grantee;
+    EXECUTE 'GRANT UPDATE (weight, allocation_ratio, allocated_revenue_cents, model_metadata, correlation_id), DELETE '
+        'ON attribution.attribution_allocations TO ' || grantee;
+    EXECUTE 'GRANT EXECUTE ON FUNCTION '
+        'attribution.ingest_event(uuid, text, text, timestamptz, bigint, text, text, uuid, text, uuid, jsonb), '
+        'attribution.allocate_event(uuid, uuid, text, text[], numeric[]), '
+        'attribution.post_allocations(uuid, text, timestamptz, timestamptz) TO ' || grantee;
+    IF wanted = 'writer' THEN
+        RETURN;
+    END IF;
+
+    -- Operator: what runs at night.
+    EXECUTE 'GRANT SELECT ON attribution.refresh_log, attribution.refresh_status TO ' || grantee;
+    EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text) TO ' || grantee;
+    EXECUTE 'GRANT EXECUTE ON PROCEDURE attribution.refresh_all(text) TO ' || grantee;
+END;
+$$;
+COMMENT ON FUNCTION attribution.grant_access(name, text) IS
+'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, allocate, post) or operator (refresh). Row security still limits it to current_tenant(). For the owner of the tables.';
+REVOKE ALL ON FUNCTION attribution.grant_access(name, text) FROM PUBLIC;

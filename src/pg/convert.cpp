@@ -1,0 +1,96 @@
+#include "pg/convert.hpp"
+
+namespace attribution::pg {
+namespace {
+
+// The wire format of numeric (numeric_send): four 16-bit words in network order - number of
+// digits, exponent of the first digit, sign, display scale - and the base-10000 digits.
+constexpr std::uint16_t sign_negative = 0x4000;
+constexpr std::uint16_t sign_nan = 0xC000;
+constexpr std::uint16_t sign_plus_infinity = 0xD000;
+constexpr std::uint16_t sign_minus_infinity = 0xF000;
+
+std::uint16_t network_word(const char* bytes) {
+    return static_cast<std::uint16_t>(static_cast<unsigned char>(bytes[0]) << 8 |
+                                      static_cast<unsigned char>(bytes[1]));
+}
+
+} // namespace
+
+core::Uuid uuid_of(Datum datum) {
+    core::Uuid uuid;
+    memcpy(uuid.data(), DatumGetUUIDP(datum)->data, UUID_LEN);
+    return uuid;
+}
+
+Datum uuid_datum(const core::Uuid& uuid) {
+    auto* value = static_cast<pg_uuid_t*>(palloc(sizeof(pg_uuid_t)));
+    memcpy(value->data, uuid.data(), UUID_LEN);
+    return UUIDPGetDatum(value);
+}
+
+const char* uuid_text(Datum datum) {
+    return DatumGetCString(DirectFunctionCall1(uuid_out, datum));
+}
+
+std::string_view text_of(Datum datum) {
+    const text* value = DatumGetTextPP(datum);
+    return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};
+}
+
+Datum text_datum(std::string_view text) {
+    return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+}
+
+core::Decimal decimal_of(Datum numeric) {
+    const bytea* wire = DatumGetByteaPP(DirectFunctionCall1(numeric_send, numeric));
+    const char* bytes = VARDATA_ANY(wire);
+    const std::size_t count = network_word(bytes);
+    const std::uint16_t sign = network_word(bytes + 4);
+
+    core::Decimal decimal;
+    decimal.first_exponent = static_cast<std::int16_t>(network_word(bytes + 2));
+    decimal.negative = sign == sign_negative || sign == sign_minus_infinity;
+    if (sign == sign_nan)
+        decimal.kind = core::Decimal::Kind::nan;
+    else if (sign == sign_plus_infinity || sign == sign_minus_infinity)
+        decimal.kind = core::Decimal::Kind::infinity;
+    auto* digits = static_cast<std::int16_t*>(palloc(sizeof(std::int16_t) * (count + 1)));
+    for (std::size_t i = 0; i < count; ++i)
+        digits[i] = static_cast<std::int16_t>(network_word(bytes + 8 + 2 * i));
+    decimal.digits = {digits, count};
+    return decimal;
+}
+
+std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t limit) {
+    if (ARR_NDIM(array) > 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("%s must be a one-dimensional array", name),
+                        errdetail("The array has %d dimensions.", ARR_NDIM(array))));
+    const auto count =
+        static_cast<std::size_t>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
+    if (count > limit)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s has too many elements", name),
+                        errdetail("The array has %zu elements, at most %zu are allowed.", count, limit)));
+    if (array_contains_nulls(array))
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                        errmsg("%s must not contain nulls", name)));
+    Datum* elements = nullptr;
+    int length = 0;
+    int16 width;
+    bool by_value;
+    char alignment;
+    get_typlenbyvalalign(ARR_ELEMTYPE(array), &width, &by_value, &alignment);
+    deconstruct_array(array, ARR_ELEMTYPE(array), width, by_value, alignment, &elements, nullptr,
+                      &length);
+    return {elements, static_cast<std::size_t>(length)};
+}
+
+std::int64_t unix_milliseconds(TimestampTz time) {
+    constexpr std::int64_t epoch_us =
+        std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * USECS_PER_DAY;
+    // Callers pass times from 1970 on: no rounding of negative numbers.
+    return (time + epoch_us) / 1000;
+}
+
+} // namespace attribution::pg

@@ -1,0 +1,42 @@
+// Values on their way between PostgreSQL and the core. Nothing here throws or owns.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/apportion.hpp"
+#include "core/identity.hpp"
+
+#include "pg/postgres.hpp"
+
+namespace attribution::pg {
+
+/// A function SQL can call. PostgreSQL's macro declares it without default visibility on 15.
+#define ATTRIBUTION_FUNCTION(name)                                                                 \
+    extern "C" {                                                                                   \
+    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
+    PG_FUNCTION_INFO_V1(name);                                                                     \
+    }                                                                                              \
+    Datum name(PG_FUNCTION_ARGS)
+
+core::Uuid uuid_of(Datum datum);
+Datum uuid_datum(const core::Uuid& uuid); // palloc'd
+const char* uuid_text(Datum datum);       // palloc'd
+
+/// The bytes of a text value, detoasted; valid as long as the current memory context.
+std::string_view text_of(Datum datum);
+Datum text_datum(std::string_view text); // palloc'd
+
+/// A numeric as the core reads it; the digits are palloc'd.
+core::Decimal decimal_of(Datum numeric);
+
+/// Elements of a one-dimensional array without NULLs. Raises 22023 for more dimensions, 22004 for a
+/// NULL element, 54000 for more than `limit` elements; an empty array gives no elements.
+/// `name` is what the user calls the argument.
+std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t limit);
+
+/// Milliseconds since 1970, rounded down.
+std::int64_t unix_milliseconds(TimestampTz time);
+
+} // namespace attribution::pg

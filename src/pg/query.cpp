@@ -1,0 +1,40 @@
+#include "pg/query.hpp"
+
+namespace attribution::pg {
+namespace {
+
+int checked(int result, const Query& query) {
+    if (result < 0)
+        elog(ERROR, "%s: %s", SPI_result_code_string(result), query.sql);
+    return result;
+}
+
+} // namespace
+
+SPIPlanPtr prepared(Query& query) {
+    if (query.plan == nullptr) {
+        SPIPlanPtr plan = SPI_prepare_cursor(query.sql, query.parameter_count,
+                                             query.parameter_types, query.cursor_options);
+        if (plan == nullptr)
+            elog(ERROR, "%s: %s", SPI_result_code_string(SPI_result), query.sql);
+        SPI_keepplan(plan);
+        query.plan = plan;
+    }
+    return query.plan;
+}
+
+int run(Query& query, Datum* values, const char* nulls, long limit) {
+    return checked(SPI_execute_plan(prepared(query), values, nulls, false, limit), query);
+}
+
+int run_as_of(Query& query, Snapshot snapshot, Datum* values, const char* nulls) {
+    return checked(SPI_execute_snapshot(prepared(query), values, nulls, snapshot, InvalidSnapshot,
+                                        false, false, 0),
+                   query);
+}
+
+Datum result_value(uint64 row, int number, bool* isnull) {
+    return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
+}
+
+} // namespace attribution::pg

@@ -1,0 +1,32 @@
+// A query that is prepared once per backend and run through SPI.
+#pragma once
+
+#include "pg/postgres.hpp"
+
+namespace attribution::pg {
+
+/// Text and parameter types of a query, and its plan once it was prepared. Make them static and
+/// constinit: one plan per backend.
+struct Query {
+    const char* sql;
+    int parameter_count;
+    Oid parameter_types[12];
+    int cursor_options; // CURSOR_OPT_GENERIC_PLAN: never planned for the values
+    SPIPlanPtr plan;
+};
+
+/// Prepares the query unless it is prepared. Inside an SPI connection.
+SPIPlanPtr prepared(Query& query);
+
+/// Runs the query with values (nulls as SPI takes them: 'n' or ' ', or nullptr). Sees what this
+/// transaction wrote, under a new snapshot in READ COMMITTED. Inside an SPI connection; raises
+/// unless the result is one of SPI_OK_*.
+int run(Query& query, Datum* values, const char* nulls = nullptr, long limit = 0);
+
+/// The same under a given snapshot: rows as of `snapshot` and what this transaction wrote.
+int run_as_of(Query& query, Snapshot snapshot, Datum* values, const char* nulls = nullptr);
+
+/// Value of column `number` (from 1) in row `row` (from 0) of the last result.
+Datum result_value(uint64 row, int number, bool* isnull);
+
+} // namespace attribution::pg
