@@ -50,6 +50,7 @@ server_dir=        # the running server that this process started
 server_pid=
 step_pid=          # the process group of the running step
 step_signal=TERM   # what ends it early; empty: it is brief and better left to finish
+also_remove=()     # what else cleanup removes
 apt_is_fresh=      # apt-get update was done
 pg_is_foreign=     # PG_CONFIG is not of Debian's packages
 
@@ -63,18 +64,15 @@ die() {
 # Installs the Debian packages that are missing; %V in a name stands for PostgreSQL's major version.
 ensure_packages() {
     make_tmp
-    if [ -n "${ATTRIBUTION_NO_INSTALL:-}" ]; then
-        find_postgres
-        return
-    fi
+    [ -z "${ATTRIBUTION_NO_INSTALL:-}" ] || return 0
     command -v dpkg-query >/dev/null ||
         die "this is no Debian system: install the equivalents of '$*' and set ATTRIBUTION_NO_INSTALL=1"
     local package missing=() failed=''
-    find_major
+    if [[ $* = *%V* ]]; then find_major; fi
     for package; do
         # A PostgreSQL that Debian's packages did not bring is its owner's to complete.
         [ -z "$pg_is_foreign" ] || [ "$package" = "${package//%V/}" ] || continue
-        package=${package//%V/$PG_MAJOR}
+        package=${package//%V/${PG_MAJOR:-}}
         case $(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null) in
             ii*|hi*) ;;
             *) missing+=("$package") ;;
@@ -96,7 +94,6 @@ ensure_packages() {
             die "could not install ${missing[*]}"
         fi
     fi
-    find_postgres
 }
 
 # Compiler, libraries and server: what `make install` and a server need.
@@ -424,6 +421,7 @@ cleanup() {
     fi
     with_main_cluster
     server_stop immediate
+    rm -rf "${also_remove[@]}"
     if [ -n "${ATTRIBUTION_TMP:-}" ] && [ "$tmp_owner" = "$BASHPID" ]; then
         # A suite that was killed could not stop its server.
         for data in "$ATTRIBUTION_TMP"/server.*/data; do
