@@ -17,14 +17,14 @@
 # ./test/run builds, starts a throwaway server and runs every suite; ./demo/run shows the path.
 
 EXTENSION = attribution
-VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control)
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control)
 MODULE_big = attribution
 
 SOURCES := $(sort $(wildcard src/core/*.cpp) $(wildcard src/pg/*.cpp) $(wildcard src/entry/*.cpp))
 OBJS = $(SOURCES:.cpp=.o)
 
 INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
-DATA_built = attribution--$(VERSION).sql
+DATA_built = attribution--$(EXTVERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)
 DOCS = $(wildcard doc/*.md)
 
@@ -36,7 +36,7 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=.
 # PostgreSQL up to 15 uses the keyword register, 18's PG_MODULE_MAGIC leaves fields out.
 WARNINGS = -Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter \
            $(if $(WERROR),-Werror)
-PG_CPPFLAGS = -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(VERSION)"' $(TEST_CPPFLAGS)
+PG_CPPFLAGS = -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(EXTVERSION)"' $(TEST_CPPFLAGS)
 PG_CXXFLAGS = -std=c++20 -O2 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP $(WARNINGS)
 # PGXS links with the C compiler.
 SHLIB_LINK += -lfmt -lstdc++
@@ -61,7 +61,7 @@ override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
 
 -include $(OBJS:.o=.d)
 
-attribution--$(VERSION).sql: $(INSTALL_SQL) attribution.control
+attribution--$(EXTVERSION).sql: $(INSTALL_SQL) attribution.control
 	cat $(INSTALL_SQL) > $@
 
 help:

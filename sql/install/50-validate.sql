@@ -31,6 +31,17 @@ COMMENT ON FUNCTION attribution.check_event_revenue() IS
 'Constraint trigger: the allocations of an event whose revenue changed sum to the new revenue, under each model version. Errors as check_allocation_sum().';
 REVOKE ALL ON FUNCTION attribution.check_event_revenue() FROM PUBLIC;
 
+CREATE FUNCTION attribution.note_event_revenue() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_note_event_revenue';
+COMMENT ON FUNCTION attribution.note_event_revenue() IS
+'Trigger: remembers which events changed their revenue, so that COMMIT checks them together.';
+REVOKE ALL ON FUNCTION attribution.note_event_revenue() FROM PUBLIC;
+CREATE TRIGGER allocation_change_is_noted AFTER UPDATE ON attribution.attribution_events
+    FOR EACH ROW WHEN (OLD.revenue_cents IS DISTINCT FROM NEW.revenue_cents)
+    EXECUTE FUNCTION attribution.note_event_revenue();
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_change_is_noted;
+
 -- No column list: a trigger of the user may change revenue_cents in an UPDATE that does not name it.
 CREATE CONSTRAINT TRIGGER allocation_sum_equals_revenue AFTER UPDATE ON attribution.attribution_events
     DEFERRABLE INITIALLY DEFERRED

@@ -23,8 +23,6 @@
 #include <string_view>
 #include <type_traits>
 
-#include "core/error.hpp"
-
 #include "pg/postgres.hpp"
 
 namespace attribution::pg {

@@ -87,10 +87,11 @@ std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t 
 }
 
 std::int64_t unix_milliseconds(TimestampTz time) {
-    constexpr std::int64_t epoch_us =
-        std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * USECS_PER_DAY;
-    // Callers pass times from 1970 on: no rounding of negative numbers.
-    return (time + epoch_us) / 1000;
+    constexpr std::int64_t epoch_ms =
+        std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * (USECS_PER_DAY / 1000);
+    // Divide before adding: the last years of timestamptz would overflow.
+    const std::int64_t since_2000_ms = time >= 0 ? time / 1000 : -((-time + 999) / 1000);
+    return since_2000_ms + epoch_ms;
 }
 
 } // namespace attribution::pg

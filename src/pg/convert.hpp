@@ -5,9 +5,6 @@
 #include <span>
 #include <string_view>
 
-#include "core/apportion.hpp"
-#include "core/identity.hpp"
-
 #include "pg/postgres.hpp"
 
 namespace attribution::pg {

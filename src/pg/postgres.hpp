@@ -1,8 +1,13 @@
 // The door to PostgreSQL: the only file that includes the server's headers.
 //
-// Include it last. postgres.h redefines printf and friends and takes names such as ERROR, INFO and
-// Min; whatever the C++ side needs must have been parsed before.
+// postgres.h redefines printf and friends and takes names such as ERROR, INFO and Min; whatever the
+// C++ side needs must have been parsed before. So the headers of the core come first, here, and
+// standard headers come before this one.
 #pragma once
+
+#include "core/apportion.hpp"
+#include "core/error.hpp"
+#include "core/identity.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.
 #define PGDLLEXPORT __attribute__((visibility("default")))
@@ -31,7 +36,7 @@ extern "C" {
 #include "utils/acl.h"            // privileges
 #include "utils/array.h"          // arrays of weights
 #include "utils/builtins.h"       // text, numeric input and output
-#include "utils/date.h"           // interval arithmetic of timestamps
+#include "utils/datum.h"          // comparing and copying values
 #include "utils/guc.h"            // settings
 #include "utils/hsearch.h"        // hash tables
 #include "utils/inval.h"          // cache invalidation

@@ -33,6 +33,28 @@ int run_as_of(Query& query, Snapshot snapshot, Datum* values, const char* nulls)
                    query);
 }
 
+int run_latest(Query& query, Datum* values, const char* nulls) {
+    if (!IsolationUsesXactSnapshot())
+        return run(query, values, nulls);
+    // As PostgreSQL's foreign-key checks: a snapshot newer than the transaction's own.
+    CommandCounterIncrement();
+    return run_as_of(query, GetLatestSnapshot(), values, nulls);
+}
+
+Query one_uuid_query(const char* sql) {
+    return {.sql = sql,
+            .parameter_count = 1,
+            .parameter_types = {UUIDOID},
+            .cursor_options = 0,
+            .plan = nullptr};
+}
+
+void discard(Query& query) {
+    if (query.plan != nullptr)
+        SPI_freeplan(query.plan);
+    query.plan = nullptr;
+}
+
 Datum result_value(uint64 row, int number, bool* isnull) {
     return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
 }

@@ -26,6 +26,15 @@ int run(Query& query, Datum* values, const char* nulls = nullptr, long limit = 0
 /// The same under a given snapshot: rows as of `snapshot` and what this transaction wrote.
 int run_as_of(Query& query, Snapshot snapshot, Datum* values, const char* nulls = nullptr);
 
+/// The same under the latest committed state whatever the isolation level is: what another
+/// transaction committed while this one waited for a lock is seen.
+int run_latest(Query& query, Datum* values, const char* nulls = nullptr);
+
+/// A query that is built at run time: `sql` must live as long as it is used; discard() frees the
+/// plan.
+Query one_uuid_query(const char* sql);
+void discard(Query& query);
+
 /// Value of column `number` (from 1) in row `row` (from 0) of the last result.
 Datum result_value(uint64 row, int number, bool* isnull);
 

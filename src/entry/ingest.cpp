@@ -1,0 +1,277 @@
+// ingest: an event comes in once.
+
+#include <array>
+#include <cstring>
+#include <string_view>
+
+#include "pg/boundary.hpp"
+#include "pg/convert.hpp"
+#include "pg/query.hpp"
+
+namespace attribution::entry {
+namespace {
+
+enum Argument {
+    tenant_id,
+    source,
+    event_type,
+    occurred_at,
+    revenue_cents,
+    external_event_id,
+    correlation_id,
+    session_id,
+    channel,
+    refund_of,
+    raw_payload,
+    argument_count
+};
+constexpr std::array argument_names = {
+    "tenant_id",      "source",     "event_type", "occurred_at", "revenue_cents", "external_event_id",
+    "correlation_id", "session_id", "channel",    "refund_of",   "raw_payload"};
+
+constexpr std::size_t max_text_bytes = 255;
+
+/// The arguments as the queries take them; one more place for the id.
+struct NewEvent {
+    Datum values[argument_count + 1];
+    char nulls[argument_count + 1];
+
+    bool has(Argument argument) const { return nulls[argument] == ' '; }
+    std::string_view text(Argument argument) const { return pg::text_of(values[argument]); }
+};
+
+[[noreturn]] void raise_bad(const char* message, const char* detail, const char* hint) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
+                    errdetail("%s", detail), errhint("%s", hint)));
+    pg_unreachable();
+}
+
+void check_revenue(const NewEvent& event) {
+    const std::string_view type = event.text(event_type);
+    const int64 cents = DatumGetInt64(event.values[revenue_cents]);
+    const char* detail = psprintf("revenue_cents is " INT64_FORMAT ".", cents);
+    if (type == "touch") {
+        if (cents != 0)
+            raise_bad("a touch has no revenue", detail, "Leave revenue_cents out.");
+        if (!event.has(channel))
+            raise_bad("a touch needs a channel", "channel is null.", "Pass the channel it came through.");
+    } else if (type == "conversion") {
+        if (cents <= 0)
+            raise_bad("the revenue of a conversion must be positive", detail,
+                      "Money that goes back is a refund.");
+    } else if (type == "refund") {
+        if (cents >= 0)
+            raise_bad("the revenue of a refund must be negative", detail,
+                      "Pass the refunded amount with a minus sign.");
+    } else {
+        raise_bad("unknown event type",
+                  psprintf("event_type is \"%.*s\".", static_cast<int>(type.size()), type.data()),
+                  "It is one of touch, conversion, refund.");
+    }
+    if ((type == "refund") != event.has(refund_of))
+        raise_bad("a refund, and only a refund, names a conversion",
+                  event.has(refund_of) ? "refund_of is given." : "refund_of is null.",
+                  "Pass the id of the refunded conversion as refund_of.");
+}
+
+NewEvent read_event(FunctionCallInfo fcinfo) {
+    NewEvent event{};
+    for (int i = 0; i < argument_count; ++i) {
+        event.values[i] = PG_ARGISNULL(i) ? Datum{0} : PG_GETARG_DATUM(i);
+        event.nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+    }
+    for (const Argument required : {tenant_id, source, event_type, occurred_at})
+        if (!event.has(required))
+            ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                            errmsg("%s must not be null", argument_names[required])));
+    for (const Argument text : {source, external_event_id, correlation_id, channel}) {
+        if (!event.has(text))
+            continue;
+        const std::size_t length = event.text(text).size();
+        if (length == 0)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("%s must not be empty", argument_names[text]),
+                            errhint("Pass null where there is none.")));
+        if (length > max_text_bytes)
+            ereport(ERROR,
+                    (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                     errmsg("%s is too long", argument_names[text]),
+                     errdetail("It has %zu bytes, at most %zu are allowed.", length, max_text_bytes)));
+    }
+    if (!event.has(revenue_cents)) {
+        event.values[revenue_cents] = Int64GetDatum(0);
+        event.nulls[revenue_cents] = ' ';
+    }
+    check_revenue(event);
+
+    const TimestampTz time = DatumGetTimestampTz(event.values[occurred_at]);
+    if (TIMESTAMP_NOT_FINITE(time) || pg::unix_milliseconds(time) < 0)
+        raise_bad("occurred_at is out of range",
+                  psprintf("occurred_at is %s.", timestamptz_to_str(time)),
+                  "It must be finite and not before 1970.");
+    return event;
+}
+
+/// The deterministic id of a keyed event; without a key the insert draws one.
+void set_id(NewEvent* event) {
+    event->nulls[argument_count] = 'n';
+    if (!event->has(external_event_id) && !event->has(correlation_id))
+        return;
+    const bool external = event->has(external_event_id);
+    const core::Uuid tenant = pg::uuid_of(event->values[tenant_id]);
+    const std::string_view key = event->text(external ? external_event_id : correlation_id);
+    core::Uuid id;
+    pg::guarded([&] {
+        id = core::keyed_event_id(tenant,
+                                  external ? core::BusinessKeyKind::external_event_id
+                                           : core::BusinessKeyKind::correlation_id,
+                                  key);
+    });
+    event->values[argument_count] = pg::uuid_datum(id);
+    event->nulls[argument_count] = ' ';
+}
+
+void check_refunded_conversion(const NewEvent& event) {
+    static constinit pg::Query find = {
+        .sql = "SELECT event_type FROM attribution.attribution_events WHERE tenant_id = $1 AND id = $2",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, UUIDOID},
+        .cursor_options = 0,
+        .plan = nullptr};
+    if (!event.has(refund_of))
+        return;
+    Datum values[] = {event.values[tenant_id], event.values[refund_of]};
+    pg::run(find, values);
+    const char* id = pg::uuid_text(event.values[refund_of]);
+    bool isnull;
+    if (SPI_processed == 0)
+        raise_bad("the refunded conversion does not exist",
+                  psprintf("Tenant %s has no event %s.", pg::uuid_text(event.values[tenant_id]), id),
+                  "Ingest the conversion first.");
+    const std::string_view type = pg::text_of(pg::result_value(0, 1, &isnull));
+    if (type != "conversion")
+        raise_bad("only a conversion can be refunded",
+                  psprintf("Event %s is a %.*s.", id, static_cast<int>(type.size()), type.data()),
+                  "Pass the id of the conversion as refund_of.");
+}
+
+/// The id of the new event, 0 when the key exists.
+Datum insert_event(NewEvent* event) {
+    static constinit pg::Query insert = {
+        .sql = "INSERT INTO attribution.attribution_events (tenant_id, source, event_type, "
+               "occurred_at, revenue_cents, external_event_id, correlation_id, session_id, channel, "
+               "refund_of, raw_payload, id) "
+               "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+               "coalesce($12, attribution.uuid_v7())) "
+               "ON CONFLICT DO NOTHING RETURNING id",
+        .parameter_count = 12,
+        .parameter_types = {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID,
+                            UUIDOID, TEXTOID, UUIDOID, JSONBOID, UUIDOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    pg::run(insert, event->values, event->nulls);
+    bool isnull;
+    return SPI_processed == 0 ? Datum{0} : pg::result_value(0, 1, &isnull);
+}
+
+/// The event that has the key and its content as the last result; false when there is none.
+bool find_by_key(const NewEvent& event) {
+    static constinit pg::Query by_external_event_id = {
+        .sql = "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
+               "WHERE tenant_id = $1 AND external_event_id = $2",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, TEXTOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    static constinit pg::Query by_correlation_id = {
+        .sql = "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
+               "WHERE tenant_id = $1 AND correlation_id = $2 AND external_event_id IS NULL",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, TEXTOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    const bool external = event.has(external_event_id);
+    Datum values[] = {event.values[tenant_id],
+                      event.values[external ? external_event_id : correlation_id]};
+    pg::run(external ? by_external_event_id : by_correlation_id, values);
+    return SPI_processed > 0;
+}
+
+/// The stored event in the last result must have the same content.
+Datum same_event(const NewEvent& event) {
+    bool isnull;
+    const Datum id = pg::result_value(0, 1, &isnull);
+    const std::string_view stored_type = pg::text_of(pg::result_value(0, 2, &isnull));
+    const int64 stored_cents = DatumGetInt64(pg::result_value(0, 3, &isnull));
+    const Datum stored_refund_of = pg::result_value(0, 4, &isnull);
+    const bool stored_is_refund = !isnull;
+    const int64 cents = DatumGetInt64(event.values[revenue_cents]);
+    const std::string_view type = event.text(event_type);
+
+    const bool same_conversion =
+        stored_is_refund == event.has(refund_of) &&
+        (!stored_is_refund || memcmp(DatumGetUUIDP(stored_refund_of),
+                                     DatumGetUUIDP(event.values[refund_of]), UUID_LEN) == 0);
+    if (stored_type == type && stored_cents == cents && same_conversion)
+        return id;
+
+    const std::string_view key =
+        event.text(event.has(external_event_id) ? external_event_id : correlation_id);
+    const char* stored_of =
+        stored_is_refund ? psprintf(" of %s", pg::uuid_text(stored_refund_of)) : "";
+    const char* given_of =
+        event.has(refund_of) ? psprintf(" of %s", pg::uuid_text(event.values[refund_of])) : "";
+    ereport(ERROR,
+            (errcode(ERRCODE_UNIQUE_VIOLATION),
+             errmsg("event \"%.*s\" is already known with other content",
+                    static_cast<int>(key.size()), key.data()),
+             errdetail("Stored is event %s, a %.*s%s of " INT64_FORMAT
+                       " cents; given is a %.*s%s of " INT64_FORMAT " cents.",
+                       pg::uuid_text(id), static_cast<int>(stored_type.size()), stored_type.data(),
+                       stored_of, stored_cents, static_cast<int>(type.size()), type.data(), given_of,
+                       cents),
+             errhint("A change of the amount is a refund or another event with its own key."),
+             err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
+             err_generic_string(PG_DIAG_TABLE_NAME, "attribution_events"),
+             err_generic_string(PG_DIAG_CONSTRAINT_NAME, "event_content_is_unchanged")));
+    pg_unreachable();
+}
+
+} // namespace
+} // namespace attribution::entry
+
+using namespace attribution;
+
+ATTRIBUTION_FUNCTION(attribution_ingest_event) {
+    PreventCommandIfReadOnly("ingest_event()");
+    entry::NewEvent event = entry::read_event(fcinfo);
+
+    entry::set_id(&event);
+
+    SPI_connect();
+    entry::check_refunded_conversion(event);
+    const char* outcome = "ingested";
+    Datum id = entry::insert_event(&event);
+    // A row that was in the way and is gone by now was deleted in between: try again.
+    for (int tries = 1; id == 0; ++tries) {
+        CHECK_FOR_INTERRUPTS();
+        if (entry::find_by_key(event)) {
+            outcome = "duplicate";
+            id = entry::same_event(event);
+        } else if (tries == 10) {
+            ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                            errmsg("could not ingest: an event with the same key comes and goes"),
+                            errhint("The transaction might succeed if retried.")));
+        } else {
+            id = entry::insert_event(&event);
+        }
+    }
+    core::Uuid event_id = pg::uuid_of(id);
+    SPI_finish();
+
+    TupleDesc columns;
+    get_call_result_type(fcinfo, nullptr, &columns);
+    Datum result[] = {pg::uuid_datum(event_id), CStringGetTextDatum(outcome)};
+    bool nulls[] = {false, false};
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), result, nulls)));
+}

@@ -1,0 +1,40 @@
+// What happens when PostgreSQL loads the library: settings and callbacks.
+
+#include "entry/settings.hpp"
+#include "entry/tenancy.hpp"
+#include "entry/validate.hpp"
+
+#include "pg/postgres.hpp"
+
+extern "C" {
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "attribution", .version = ATTRIBUTION_VERSION);
+#else
+PG_MODULE_MAGIC;
+#endif
+
+PGDLLEXPORT void _PG_init(void);
+}
+
+namespace attribution::entry {
+
+char* tenant_id_setting = nullptr;
+int sum_tolerance_cents = 0;
+
+} // namespace attribution::entry
+
+void _PG_init(void) {
+    using namespace attribution::entry;
+    DefineCustomStringVariable(
+        "attribution.tenant_id", "The tenant this session acts for, a UUID.",
+        "Row security shows and accepts rows of this tenant only; empty means no rows.",
+        &tenant_id_setting, "", PGC_USERSET, 0, check_tenant_id_setting, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "attribution.sum_tolerance_cents",
+        "Largest difference between allocations and revenue that may be committed, in cents.",
+        "0 is exact. 1 accepts imports from systems that round.", &sum_tolerance_cents, 0, 0, 1000000,
+        PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    MarkGUCPrefixReserved("attribution");
+    watch_tenant_bindings();
+    watch_transactions();
+}

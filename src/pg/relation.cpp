@@ -1,0 +1,106 @@
+#include "pg/relation.hpp"
+
+namespace attribution::pg {
+namespace {
+
+/// The foreign key behind one of PostgreSQL's own triggers, if it starts at column `column` of the
+/// referencing relation.
+bool starts_at_column(Oid constraint, const char* column) {
+    HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for constraint %u", constraint);
+    const auto* form = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
+    bool found = false;
+    if (form->contype == CONSTRAINT_FOREIGN) {
+        const AttrNumber wanted = get_attnum(form->conrelid, column);
+        int count;
+        AttrNumber columns[INDEX_MAX_KEYS];
+        AttrNumber referenced[INDEX_MAX_KEYS];
+        DeconstructFkConstraintRow(tuple, &count, columns, referenced, nullptr, nullptr, nullptr,
+                                   nullptr, nullptr);
+        for (int i = 0; i < count; ++i)
+            found = found || columns[i] == wanted;
+    }
+    ReleaseSysCache(tuple);
+    return found;
+}
+
+Oid across_foreign_key(Relation relation, int trigger_kind, const char* column,
+                       const char* marker) {
+    const TriggerDesc* triggers = relation->trigdesc;
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
+        const Trigger& trigger = triggers->triggers[i];
+        if (RI_FKey_trigger_type(trigger.tgfoid) == trigger_kind &&
+            OidIsValid(trigger.tgconstraint) && starts_at_column(trigger.tgconstraint, column) &&
+            get_attnum(trigger.tgconstrrelid, marker) != InvalidAttrNumber)
+            return trigger.tgconstrrelid;
+    }
+    return InvalidOid;
+}
+
+} // namespace
+
+const char* qualified_name(Oid relation) {
+    return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+                                      get_rel_name(relation));
+}
+
+bool is_owner(Oid relation, Oid role) {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for relation %u", relation);
+    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+    ReleaseSysCache(tuple);
+    return has_privs_of_role(role, owner);
+}
+
+Oid referenced_relation(Relation child, const char* column) {
+    const Oid parent = across_foreign_key(child, RI_TRIGGER_FK, column, "id");
+    if (!OidIsValid(parent))
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+                 errmsg("relation \"%s\" has lost its foreign key on column %s",
+                        RelationGetRelationName(child), column),
+                 errdetail("Its triggers find the referenced rows through that foreign key."),
+                 errhint("Restore the foreign key of the extension's installation script.")));
+    return parent;
+}
+
+Oid referencing_relation(Relation parent, const char* column, const char* marker) {
+    return across_foreign_key(parent, RI_TRIGGER_PK, column, marker);
+}
+
+int column_number(Relation relation, const char* column) {
+    const AttrNumber number = get_attnum(RelationGetRelid(relation), column);
+    if (number == InvalidAttrNumber)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                        errmsg("column \"%s\" of relation \"%s\" does not exist", column,
+                               RelationGetRelationName(relation))));
+    return number;
+}
+
+OwnerRights act_as_owner(Oid relation) {
+    OwnerRights rights;
+    GetUserIdAndSecContext(&rights.user, &rights.security_context);
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for relation %u", relation);
+    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+    ReleaseSysCache(tuple);
+    SetUserIdAndSecContext(owner, rights.security_context | SECURITY_LOCAL_USERID_CHANGE |
+                                      SECURITY_NOFORCE_RLS);
+    return rights;
+}
+
+void act_as_before(const OwnerRights& rights) {
+    SetUserIdAndSecContext(rights.user, rights.security_context);
+}
+
+TriggerData* trigger_data(FunctionCallInfo fcinfo, const char* function_name) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("%s() must be called as a trigger", function_name)));
+    return reinterpret_cast<TriggerData*>(fcinfo->context);
+}
+
+} // namespace attribution::pg

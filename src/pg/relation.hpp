@@ -1,0 +1,39 @@
+// Relations known by OID only: triggers fire on shards and partitions, where names differ.
+#pragma once
+
+#include "pg/postgres.hpp"
+
+namespace attribution::pg {
+
+/// "schema"."name", quoted, palloc'd.
+const char* qualified_name(Oid relation);
+
+/// True when `role` has the rights of the relation's owner.
+bool is_owner(Oid relation, Oid role);
+
+/// The relation that the foreign key on column `column` of `child` references. Raises when there
+/// is none.
+Oid referenced_relation(Relation child, const char* column);
+
+/// The relation that references `parent` through a foreign key on its column `column` and also has
+/// a column `marker`; InvalidOid when there is none.
+Oid referencing_relation(Relation parent, const char* column, const char* marker);
+
+/// The number of a column. Raises when the relation has none of that name.
+int column_number(Relation relation, const char* column);
+
+/// Who runs, before act_as_owner.
+struct OwnerRights {
+    Oid user;
+    int security_context;
+};
+
+/// Goes on as the owner of the relation, outside row security even where it is forced: what
+/// PostgreSQL's own foreign-key checks do. An error restores the user by itself.
+OwnerRights act_as_owner(Oid relation);
+void act_as_before(const OwnerRights& rights);
+
+/// Raises the protocol error of a trigger function that was called otherwise.
+TriggerData* trigger_data(FunctionCallInfo fcinfo, const char* function_name);
+
+} // namespace attribution::pg
