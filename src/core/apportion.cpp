@@ -123,8 +123,8 @@ void largest_remainder(std::uint64_t magnitude, std::span<const Weight> weights,
 
 /// The powers of 10000 that a list of weights spans, and whether it may be used at all.
 struct Scale {
-    int highest = 0; // exponent of the first place of the largest weight
-    int lowest = 0;  // exponent of the last place that is not zero in any weight
+    std::int64_t highest = 0; // exponent of the first place of the largest weight
+    std::int64_t lowest = 0;  // exponent of the last place that is not zero in any weight
     [[nodiscard]] std::size_t width() const {
         return static_cast<std::size_t>(highest - lowest) + 1;
     }
@@ -154,8 +154,8 @@ Scale common_scale(std::span<const Decimal> weights) {
             throw Error(Fault::invalid_value, "weight is negative",
                         fmt::format("Weight {} is below zero.", i + 1),
                         "Weights must be finite and not negative.");
-        const int highest = weight.first_exponent;
-        const int lowest = highest - static_cast<int>(count) + 1;
+        const std::int64_t highest = weight.first_exponent;
+        const std::int64_t lowest = highest - static_cast<std::int64_t>(count) + 1;
         if (!scale)
             scale = Scale{highest, lowest};
         scale->highest = std::max(scale->highest, highest);
@@ -163,40 +163,56 @@ Scale common_scale(std::span<const Decimal> weights) {
     }
     if (!scale)
         throw_all_zero(weights.size());
-    if (scale->width() > max_scaled_digits / weights.size())
-        throw Error(Fault::limit_exceeded, "weights are too far apart",
-                    fmt::format("{} weights on a common scale of {} digits need {} digits, at most "
-                                "{} are allowed.",
-                                weights.size(), scale->width() * 4,
-                                weights.size() * scale->width() * 4, max_scaled_digits * 4),
+    const std::size_t width = scale->width();
+    if (width > max_scaled_digits / weights.size() ||
+        width > max_scaled_work / weights.size() / width)
+        throw Error(Fault::limit_exceeded, "weights are too far apart or too long",
+                    fmt::format("{} weights need {} digits each on a common scale.", weights.size(),
+                                width * 4),
                     "Round the weights to fewer digits or pass fewer of them.");
     return *scale;
 }
 
 /// The weight in units of 10000^scale.lowest.
-template <class Integer>
-Integer scaled(const Decimal& weight, const Scale& scale) {
+std::uint64_t scaled(const Decimal& weight, const Scale& scale) {
     const std::size_t count = significant_digits(weight);
-    if (count == 0)
-        return Integer(0);
-    Integer value(0);
+    std::uint64_t value = 0;
     for (const std::int16_t digit : weight.digits.first(count))
-        value = value * 10000U + static_cast<unsigned>(digit);
-    const int shift = weight.first_exponent - static_cast<int>(count) + 1 - scale.lowest;
-    if constexpr (std::is_same_v<Integer, cpp_int>) {
-        value *= boost::multiprecision::pow(cpp_int(10000), static_cast<unsigned>(shift));
-    } else {
-        for (int i = 0; i < shift; ++i)
+        value = value * 10000U + static_cast<std::uint64_t>(digit);
+    if (count > 0)
+        for (std::int64_t place = weight.first_exponent - static_cast<std::int64_t>(count) + 1;
+             place > scale.lowest; --place)
             value *= 10000U;
-    }
     return value;
+}
+
+cpp_int scaled_wide(const Decimal& weight, const Scale& scale) {
+    // Four digits at a step: a product with the growing value costs as much for one.
+    constexpr std::size_t step = 4;
+    const std::size_t count = significant_digits(weight);
+    cpp_int value = 0;
+    if (count == 0)
+        return value;
+    for (std::size_t i = 0; i < count; i += step) {
+        std::uint64_t chunk = 0;
+        std::uint64_t factor = 1;
+        for (const std::int16_t digit : weight.digits.subspan(i, std::min(step, count - i))) {
+            chunk = chunk * 10000U + static_cast<std::uint64_t>(digit);
+            factor *= 10000U;
+        }
+        value *= factor;
+        value += chunk;
+    }
+    const std::int64_t shift =
+        weight.first_exponent - static_cast<std::int64_t>(count) + 1 - scale.lowest;
+    return value * boost::multiprecision::pow(cpp_int(10000), static_cast<unsigned>(shift));
 }
 
 std::vector<cpp_int> scaled_wide(std::span<const Decimal> weights, const Scale& scale) {
     std::vector<cpp_int> wide;
     wide.reserve(weights.size());
     for (const Decimal& weight : weights)
-        wide.push_back(scaled<cpp_int>(weight, scale));
+        wide.push_back(scaled_wide(weight, scale));
     return wide;
 }
 
@@ -235,7 +251,7 @@ void apportion(Cents total, std::span<const Decimal> weights,
     if (scale.width() <= digits_in_64_bits) {
         Scratch<std::uint64_t> room(weights.size());
         for (std::size_t i = 0; i < weights.size(); ++i)
-            room.span()[i] = scaled<std::uint64_t>(weights[i], scale);
+            room.span()[i] = scaled(weights[i], scale);
         apportion(total, std::span<const std::uint64_t>(room.span()), tie_keys, shares);
         return;
     }

@@ -32,6 +32,11 @@ inline constexpr std::size_t max_shares = 1'000'000;
 /// place). More is Fault::limit_exceeded: it would need tens of megabytes outside work_mem.
 inline constexpr std::size_t max_scaled_digits = std::size_t{1} << 24;
 
+/// The most work those weights may be: number of weights x digits x digits, what writing them on
+/// the common scale costs. Two weights at the two ends of PostgreSQL's numeric are within it; more
+/// than about half a second is not. More is Fault::limit_exceeded.
+inline constexpr std::size_t max_scaled_work = std::size_t{1} << 34;
+
 /// allocation_ratio is stored in hundred-thousandths: numeric(6,5).
 inline constexpr Cents ratio_units = 100'000;
 
@@ -52,10 +57,13 @@ struct Decimal {
 /// key, equal or absent tie keys (an empty span) by the lower index.
 ///
 /// Throws Error: invalid_value for no weights, a negative or non-finite weight, or weights that are
-/// all zero (even when total is 0: there is no exact share then); limit_exceeded past max_shares or
-/// max_scaled_digits.
+/// all zero (even when total is 0: there is no exact share then); limit_exceeded past max_shares,
+/// max_scaled_digits or max_scaled_work.
 ///
-/// O(n) on average, no allocation up to 32 weights that fit 64 bits on their common scale.
+/// Spans of different length are a bug of the caller: std::logic_error.
+///
+/// O(n) on average, no allocation up to 32 weights whose common scale has at most four base-10000
+/// digits.
 void apportion(Cents total, std::span<const Decimal> weights,
                std::span<const std::uint64_t> tie_keys, std::span<Cents> shares);
 

@@ -97,10 +97,11 @@ void set_version(Uuid& uuid, std::uint8_t version) {
     uuid[8] = static_cast<std::uint8_t>((uuid[8] & 0x3fU) | 0x80U);
 }
 
+constexpr std::int64_t latest_ms = (std::int64_t{1} << 48) - 1;
+
 /// The layout that versions 7 and 8 share here: 48 bits of time, 12 bits, 62 bits.
 Uuid time_ordered_uuid(std::int64_t unix_ms, std::uint64_t bits12, std::uint64_t bits62,
                        std::uint8_t version) {
-    constexpr std::int64_t latest_ms = (std::int64_t{1} << 48) - 1;
     Uuid uuid{};
     put_big_endian(uuid, 0, 6,
                    static_cast<std::uint64_t>(std::clamp(unix_ms, std::int64_t{0}, latest_ms)));
@@ -146,10 +147,10 @@ Uuid keyed_event_id(const Uuid& tenant_id, BusinessKeyKind kind, std::string_vie
 }
 
 Uuid uuid_v7(std::int64_t unix_us, std::uint64_t random_bits) {
-    const std::int64_t unix_ms = unix_us / 1000;
+    const std::int64_t us = std::clamp(unix_us, std::int64_t{0}, latest_ms * 1000 + 999);
     // 4096 steps in the millisecond; integer division keeps the order of microseconds.
-    const auto fraction = static_cast<std::uint64_t>(unix_us % 1000 * 4096 / 1000);
-    return time_ordered_uuid(unix_ms, fraction, random_bits, 7);
+    const auto fraction = static_cast<std::uint64_t>(us % 1000 * 4096 / 1000);
+    return time_ordered_uuid(us / 1000, fraction, random_bits, 7);
 }
 
 } // namespace attribution::core

@@ -62,7 +62,8 @@ enum class BusinessKeyKind : char {
 Uuid keyed_event_id(const Uuid& tenant_id, BusinessKeyKind kind, std::string_view business_key);
 
 /// A time-ordered UUID, version 7 (RFC 9562): milliseconds, then the fraction of the millisecond
-/// in 12 bits (method 3 of section 6.2), then 62 random bits.
+/// in 12 bits (method 3 of section 6.2), then 62 random bits. Microseconds before 1970 or past
+/// 2^48 milliseconds are taken as the nearest time inside.
 Uuid uuid_v7(std::int64_t unix_us, std::uint64_t random_bits);
 
 } // namespace attribution::core

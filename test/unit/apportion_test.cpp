@@ -885,6 +885,24 @@ TEST(Refused, WeightsTooFarApart) {
     EXPECT_EQ(split(1, std::vector{far, far}), (Shares{1, 0})); // both far out: not far apart
 }
 
+TEST(Refused, WeightsTooLong) {
+    // Few weights, each long: within the digits that fit, but the time would be minutes.
+    constexpr int width = 36'864; // the widest numeric of PostgreSQL
+    const Number large{.digits = {1}, .first_exponent = width - 1};
+    const Number small{.digits = {1}, .first_exponent = 0};
+    EXPECT_EQ(split(3, std::vector{large.view(), small.view()}), (Shares{3, 0}));
+    std::vector<Decimal> weights(400, large.view());
+    weights.back() = small.view();
+    static_assert(400 * width < max_scaled_digits);
+    EXPECT_EQ(fault_of([&] { split(1, weights); }), "limit_exceeded");
+
+    // Exponents that no numeric has do not overflow on the way to the refusal.
+    const Number highest{.digits = {1}, .first_exponent = std::numeric_limits<int>::max()};
+    const Number lowest{.digits = {1}, .first_exponent = std::numeric_limits<int>::min()};
+    EXPECT_EQ(fault_of([&] { split(1, std::vector{highest.view(), lowest.view()}); }),
+              "limit_exceeded");
+}
+
 TEST(Refused, SaysWhatIsWrong) {
     try {
         split(10, numbers("0 0"));

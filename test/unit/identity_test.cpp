@@ -330,5 +330,11 @@ TEST(UuidV7, SortsByTheMicrosecond) {
     }
 }
 
+TEST(UuidV7, ClampsTheTime) {
+    EXPECT_EQ(uuid_v7(-1, 7), uuid_v7(0, 7));
+    constexpr std::int64_t latest_us = ((std::int64_t{1} << 48) - 1) * 1000 + 999;
+    EXPECT_EQ(uuid_v7(latest_us + 1, 7), uuid_v7(latest_us, 7));
+}
+
 } // namespace
 } // namespace attribution::core
