@@ -22,8 +22,8 @@ Datum bigint_array(std::span<const core::Cents> values) {
     const auto elements = make_span<Datum>(values.size());
     for (std::size_t i = 0; i < values.size(); ++i)
         elements[i] = Int64GetDatum(values[i]);
-    return PointerGetDatum(construct_array(elements.data(), static_cast<int>(elements.size()), INT8OID,
-                                           8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+    return PointerGetDatum(construct_array(elements.data(), static_cast<int>(elements.size()),
+                                           INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 std::span<core::Decimal> decimals_of(std::span<const Datum> numerics) {
@@ -58,12 +58,12 @@ struct Part {
 };
 
 [[noreturn]] void raise_unknown_event(Datum tenant_id, Datum event_id) {
-    static constinit pg::Query find_tenant = {
-        .sql = "SELECT 1 FROM attribution.tenants WHERE id = $1",
-        .parameter_count = 1,
-        .parameter_types = {UUIDOID},
-        .cursor_options = 0,
-        .plan = nullptr};
+    static constinit pg::Query find_tenant = {.sql =
+                                                  "SELECT 1 FROM attribution.tenants WHERE id = $1",
+                                              .parameter_count = 1,
+                                              .parameter_types = {UUIDOID},
+                                              .cursor_options = 0,
+                                              .plan = nullptr};
     pg::run(find_tenant, &tenant_id);
     if (SPI_processed == 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -119,7 +119,8 @@ Event read_conversion(Datum tenant_id, Datum event_id) {
 
 void check_text(std::string_view text, const char* name) {
     if (text.empty())
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));
     if (text.size() > max_text_bytes)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too long", name),
                         errdetail("It has %zu bytes, at most %zu are allowed.", text.size(),
@@ -131,12 +132,11 @@ std::span<Part> read_parts(ArrayType* channels, ArrayType* weights) {
     const std::span<Datum> channel_datums = pg::array_elements(channels, "channels", max_channels);
     const std::span<Datum> weight_datums = pg::array_elements(weights, "weights", max_channels);
     if (channel_datums.size() != weight_datums.size())
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("channels and weights differ in length"),
-                 errdetail("There are %zu channels and %zu weights.", channel_datums.size(),
-                           weight_datums.size()),
-                 errhint("Pass one weight per channel.")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("channels and weights differ in length"),
+                        errdetail("There are %zu channels and %zu weights.", channel_datums.size(),
+                                  weight_datums.size()),
+                        errhint("Pass one weight per channel.")));
 
     const auto parts = make_span<Part>(channel_datums.size());
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -151,18 +151,16 @@ std::span<Part> read_parts(ArrayType* channels, ArrayType* weights) {
         std::sort(parts.begin(), parts.end(),
                   [](const Part& a, const Part& b) { return a.channel < b.channel; });
         const auto twice =
-            std::adjacent_find(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
-                return a.channel == b.channel;
-            });
+            std::adjacent_find(parts.begin(), parts.end(),
+                               [](const Part& a, const Part& b) { return a.channel == b.channel; });
         duplicate = twice == parts.end() ? nullptr : &*twice;
     });
     if (duplicate != nullptr)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("channel is given twice"),
-                        errdetail("Channel \"%.*s\" appears more than once.",
-                                  static_cast<int>(duplicate->channel.size()),
-                                  duplicate->channel.data()),
-                        errhint("Add its weights up and pass them once.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("channel is given twice"),
+                 errdetail("Channel \"%.*s\" appears more than once.",
+                           static_cast<int>(duplicate->channel.size()), duplicate->channel.data()),
+                 errhint("Add its weights up and pass them once.")));
     return parts;
 }
 
@@ -176,12 +174,11 @@ void compute_parts(const Event& event, std::string_view model_version, std::span
     const auto ratios = make_span<core::Cents>(parts.size());
     pg::guarded([&] {
         for (std::size_t i = 0; i < parts.size(); ++i) {
-            parts[i].identity = core::identify_allocation(
-                {.tenant_id = tenant_id,
-                 .event_id = event_id,
-                 .model_version = model_version,
-                 .channel = parts[i].channel},
-                event.occurred_at_ms);
+            parts[i].identity = core::identify_allocation({.tenant_id = tenant_id,
+                                                           .event_id = event_id,
+                                                           .model_version = model_version,
+                                                           .channel = parts[i].channel},
+                                                          event.occurred_at_ms);
             weights[i] = parts[i].weight;
             tie_keys[i] = parts[i].identity.tie_key;
         }
@@ -223,11 +220,12 @@ void use_custom_model(Datum tenant_id, Datum model_version) {
     const std::string_view parameters = pg::text_of(pg::result_value(0, 2, &isnull));
     if (method != "custom" || parameters != "{}") {
         const std::string_view name = pg::text_of(model_version);
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("model version \"%.*s\" makes its own weights",
-                               static_cast<int>(name.size()), name.data()),
-                        errdetail("Its method is %.*s.", static_cast<int>(method.size()), method.data()),
-                        errhint("Use another model version for the caller's weights.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("model version \"%.*s\" makes its own weights",
+                        static_cast<int>(name.size()), name.data()),
+                 errdetail("Its method is %.*s.", static_cast<int>(method.size()), method.data()),
+                 errhint("Use another model version for the caller's weights.")));
     }
 }
 
@@ -243,8 +241,8 @@ void compare_with_stored(std::span<const Part> parts, Datum event_id, Datum mode
         channels[i] = pg::text_of(pg::result_value(i, 1, &isnull));
         const Datum weight = pg::result_value(i, 2, &isnull);
         complete = complete && !isnull;
-        weight_texts[i] = isnull ? "none"
-                                 : DatumGetCString(DirectFunctionCall1(numeric_out, weight));
+        weight_texts[i] =
+            isnull ? "none" : DatumGetCString(DirectFunctionCall1(numeric_out, weight));
         if (!isnull)
             weights[i] = pg::decimal_of(weight);
     }
@@ -256,10 +254,9 @@ void compare_with_stored(std::span<const Part> parts, Datum event_id, Datum mode
     pg::guarded([&] {
         for (std::size_t i = 0; i < parts.size(); ++i)
             given[i] = parts[i].weight;
-        same_channels = std::equal(parts.begin(), parts.end(), channels.begin(), channels.end(),
-                                   [](const Part& part, std::string_view channel) {
-                                       return part.channel == channel;
-                                   });
+        same_channels = std::equal(
+            parts.begin(), parts.end(), channels.begin(), channels.end(),
+            [](const Part& part, std::string_view channel) { return part.channel == channel; });
         same = same_channels && complete && core::same_ratios(weights, given);
     });
     if (same)
@@ -290,16 +287,17 @@ void compare_with_stored(std::span<const Part> parts, Datum event_id, Datum mode
              err_generic_string(PG_DIAG_CONSTRAINT_NAME, "allocation_is_unchanged")));
 }
 
-/// Inserts the parts whose channel is not stored yet; their number is SPI_processed.
+/// Inserts the parts and leaves them as the last result, as select_stored does; fewer when other
+/// sessions have stored some.
 void insert_parts(const Event& event, Datum model_version, std::span<const Part> parts) {
     static constinit pg::Query insert = {
-        .sql = "INSERT INTO attribution.attribution_allocations (tenant_id, id, event_id, "
+        .sql = "INSERT INTO attribution.attribution_allocations AS a (tenant_id, id, event_id, "
                "model_version, channel, weight, allocation_ratio, allocated_revenue_cents, "
                "correlation_id) "
                "SELECT $1, k.id, $2, $3, k.channel, k.weight, k.ratio * 0.00001, k.cents, $4 "
                "FROM unnest($5, $6, $7, $8, $9) AS k (id, channel, weight, ratio, cents) "
                "ON CONFLICT (tenant_id, event_id, model_version, channel) "
-               "WHERE model_version IS NOT NULL DO NOTHING",
+               "WHERE model_version IS NOT NULL DO NOTHING RETURNING a.channel, a.weight, a",
         .parameter_count = 9,
         .parameter_types = {UUIDOID, UUIDOID, TEXTOID, TEXTOID, UUIDARRAYOID, TEXTARRAYOID,
                             NUMERICARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
@@ -323,12 +321,15 @@ void insert_parts(const Event& event, Datum model_version, std::span<const Part>
         event.id,
         model_version,
         event.correlation_id,
-        PointerGetDatum(construct_array(ids.data(), count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
+        PointerGetDatum(
+            construct_array(ids.data(), count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
         PointerGetDatum(construct_array(channels.data(), count, TEXTOID, -1, false, TYPALIGN_INT)),
-        PointerGetDatum(construct_array(weights.data(), count, NUMERICOID, -1, false, TYPALIGN_INT)),
+        PointerGetDatum(
+            construct_array(weights.data(), count, NUMERICOID, -1, false, TYPALIGN_INT)),
         bigint_array(ratios),
         bigint_array(cents)};
-    const char nulls[] = {' ', ' ', ' ', event.has_correlation_id ? ' ' : 'n', ' ', ' ', ' ', ' ', ' '};
+    const char nulls[] = {' ', ' ', ' ', event.has_correlation_id ? ' ' : 'n', ' ', ' ',
+                          ' ', ' ', ' '};
     pg::run(insert, values, nulls);
 }
 
@@ -414,10 +415,16 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
     entry::compute_parts(event, pg::text_of(model_version), parts);
 
     entry::use_custom_model(tenant_id, model_version);
-    entry::insert_parts(event, model_version, parts);
-    const bool all_new = SPI_processed == parts.size();
     entry::select_stored(tenant_id, event_id, model_version);
-    if (!all_new || SPI_processed != parts.size())
+    bool found = SPI_processed > 0;
+    if (!found) {
+        entry::insert_parts(event, model_version, parts);
+        // Another session may have been faster: what it stored counts.
+        found = SPI_processed < parts.size();
+        if (found)
+            entry::select_stored(tenant_id, event_id, model_version);
+    }
+    if (found)
         entry::compare_with_stored(parts, event_id, model_version);
     entry::return_stored(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo));
     SPI_finish();

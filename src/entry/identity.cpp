@@ -21,7 +21,8 @@ core::AllocationKey allocation_key(FunctionCallInfo fcinfo) {
 ATTRIBUTION_FUNCTION(attribution_uuid_v7) {
     std::uint64_t random_bits;
     if (!pg_strong_random(&random_bits, sizeof random_bits))
-        ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
     constexpr std::int64_t epoch_us =
         std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * USECS_PER_DAY;
     PG_RETURN_DATUM(pg::uuid_datum(core::uuid_v7(GetCurrentTimestamp() + epoch_us, random_bits)));

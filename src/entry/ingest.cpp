@@ -25,9 +25,10 @@ enum Argument {
     raw_payload,
     argument_count
 };
-constexpr std::array argument_names = {
-    "tenant_id",      "source",     "event_type", "occurred_at", "revenue_cents", "external_event_id",
-    "correlation_id", "session_id", "channel",    "refund_of",   "raw_payload"};
+constexpr std::array argument_names = {"tenant_id",      "source",        "event_type",
+                                       "occurred_at",    "revenue_cents", "external_event_id",
+                                       "correlation_id", "session_id",    "channel",
+                                       "refund_of",      "raw_payload"};
 
 constexpr std::size_t max_text_bytes = 255;
 
@@ -54,7 +55,8 @@ void check_revenue(const NewEvent& event) {
         if (cents != 0)
             raise_bad("a touch has no revenue", detail, "Leave revenue_cents out.");
         if (!event.has(channel))
-            raise_bad("a touch needs a channel", "channel is null.", "Pass the channel it came through.");
+            raise_bad("a touch needs a channel", "channel is null.",
+                      "Pass the channel it came through.");
     } else if (type == "conversion") {
         if (cents <= 0)
             raise_bad("the revenue of a conversion must be positive", detail,
@@ -93,10 +95,10 @@ NewEvent read_event(FunctionCallInfo fcinfo) {
                             errmsg("%s must not be empty", argument_names[text]),
                             errhint("Pass null where there is none.")));
         if (length > max_text_bytes)
-            ereport(ERROR,
-                    (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                     errmsg("%s is too long", argument_names[text]),
-                     errdetail("It has %zu bytes, at most %zu are allowed.", length, max_text_bytes)));
+            ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                            errmsg("%s is too long", argument_names[text]),
+                            errdetail("It has %zu bytes, at most %zu are allowed.", length,
+                                      max_text_bytes)));
     }
     if (!event.has(revenue_cents)) {
         event.values[revenue_cents] = Int64GetDatum(0);
@@ -132,12 +134,13 @@ void set_id(NewEvent* event) {
 }
 
 void check_refunded_conversion(const NewEvent& event) {
-    static constinit pg::Query find = {
-        .sql = "SELECT event_type FROM attribution.attribution_events WHERE tenant_id = $1 AND id = $2",
-        .parameter_count = 2,
-        .parameter_types = {UUIDOID, UUIDOID},
-        .cursor_options = 0,
-        .plan = nullptr};
+    static constinit pg::Query find = {.sql =
+                                           "SELECT event_type FROM attribution.attribution_events "
+                                           "WHERE tenant_id = $1 AND id = $2",
+                                       .parameter_count = 2,
+                                       .parameter_types = {UUIDOID, UUIDOID},
+                                       .cursor_options = 0,
+                                       .plan = nullptr};
     if (!event.has(refund_of))
         return;
     Datum values[] = {event.values[tenant_id], event.values[refund_of]};
@@ -145,9 +148,10 @@ void check_refunded_conversion(const NewEvent& event) {
     const char* id = pg::uuid_text(event.values[refund_of]);
     bool isnull;
     if (SPI_processed == 0)
-        raise_bad("the refunded conversion does not exist",
-                  psprintf("Tenant %s has no event %s.", pg::uuid_text(event.values[tenant_id]), id),
-                  "Ingest the conversion first.");
+        raise_bad(
+            "the refunded conversion does not exist",
+            psprintf("Tenant %s has no event %s.", pg::uuid_text(event.values[tenant_id]), id),
+            "Ingest the conversion first.");
     const std::string_view type = pg::text_of(pg::result_value(0, 1, &isnull));
     if (type != "conversion")
         raise_bad("only a conversion can be refunded",
@@ -158,12 +162,13 @@ void check_refunded_conversion(const NewEvent& event) {
 /// The id of the new event, 0 when the key exists.
 Datum insert_event(NewEvent* event) {
     static constinit pg::Query insert = {
-        .sql = "INSERT INTO attribution.attribution_events (tenant_id, source, event_type, "
-               "occurred_at, revenue_cents, external_event_id, correlation_id, session_id, channel, "
-               "refund_of, raw_payload, id) "
-               "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
-               "coalesce($12, attribution.uuid_v7())) "
-               "ON CONFLICT DO NOTHING RETURNING id",
+        .sql =
+            "INSERT INTO attribution.attribution_events (tenant_id, source, event_type, "
+            "occurred_at, revenue_cents, external_event_id, correlation_id, session_id, channel, "
+            "refund_of, raw_payload, id) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+            "coalesce($12, attribution.uuid_v7())) "
+            "ON CONFLICT DO NOTHING RETURNING id",
         .parameter_count = 12,
         .parameter_types = {UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID,
                             UUIDOID, TEXTOID, UUIDOID, JSONBOID, UUIDOID},
@@ -177,15 +182,17 @@ Datum insert_event(NewEvent* event) {
 /// The event that has the key and its content as the last result; false when there is none.
 bool find_by_key(const NewEvent& event) {
     static constinit pg::Query by_external_event_id = {
-        .sql = "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
-               "WHERE tenant_id = $1 AND external_event_id = $2",
+        .sql =
+            "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
+            "WHERE tenant_id = $1 AND external_event_id = $2",
         .parameter_count = 2,
         .parameter_types = {UUIDOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
         .plan = nullptr};
     static constinit pg::Query by_correlation_id = {
-        .sql = "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
-               "WHERE tenant_id = $1 AND correlation_id = $2 AND external_event_id IS NULL",
+        .sql =
+            "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
+            "WHERE tenant_id = $1 AND correlation_id = $2 AND external_event_id IS NULL",
         .parameter_count = 2,
         .parameter_types = {UUIDOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
@@ -228,8 +235,8 @@ Datum same_event(const NewEvent& event) {
              errdetail("Stored is event %s, a %.*s%s of " INT64_FORMAT
                        " cents; given is a %.*s%s of " INT64_FORMAT " cents.",
                        pg::uuid_text(id), static_cast<int>(stored_type.size()), stored_type.data(),
-                       stored_of, stored_cents, static_cast<int>(type.size()), type.data(), given_of,
-                       cents),
+                       stored_of, stored_cents, static_cast<int>(type.size()), type.data(),
+                       given_of, cents),
              errhint("A change of the amount is a refund or another event with its own key."),
              err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
              err_generic_string(PG_DIAG_TABLE_NAME, "attribution_events"),

@@ -44,9 +44,9 @@ void check_update(const TriggerData* trigger) {
         const Datum new_value = slot_getattr(trigger->tg_newslot, i + 1, &new_null);
         if (old_null != new_null ||
             (!old_null && !datum_image_eq(old_value, new_value, column->attbyval, column->attlen)))
-            raise_append_only(relation,
-                              psprintf("Column %s of \"%s\" would change.", NameStr(column->attname),
-                                       RelationGetRelationName(relation)));
+            raise_append_only(relation, psprintf("Column %s of \"%s\" would change.",
+                                                 NameStr(column->attname),
+                                                 RelationGetRelationName(relation)));
     }
 }
 
@@ -80,12 +80,11 @@ void check_tenant_and_model(Datum* values) {
                         errmsg("tenant %s does not exist", pg::uuid_text(values[0]))));
     const std::string_view model = pg::text_of(values[1]);
     if (!DatumGetBool(pg::result_value(0, 2, &isnull)))
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("model version \"%.*s\" does not exist", static_cast<int>(model.size()),
-                        model.data()),
-                 errdetail("Tenant %s has neither a definition nor allocations of it.",
-                           pg::uuid_text(values[0]))));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("model version \"%.*s\" does not exist",
+                               static_cast<int>(model.size()), model.data()),
+                        errdetail("Tenant %s has neither a definition nor allocations of it.",
+                                  pg::uuid_text(values[0]))));
 }
 
 /// One book per conversion: opened here, refused if it is open under another model version.
@@ -113,18 +112,19 @@ void open_books(Datum* values, const char* nulls) {
     bool isnull;
     const std::string_view wanted = pg::text_of(values[1]);
     const std::string_view other = pg::text_of(pg::result_value(0, 2, &isnull));
-    ereport(ERROR,
-            (errcode(ERRCODE_UNIQUE_VIOLATION),
-             errmsg("conversion is already posted under another model version"),
-             errdetail("Tenant %s: the book of conversion %s is kept under \"%.*s\", not \"%.*s\". "
-                       "It is the first of " INT64_FORMAT ".",
-                       pg::uuid_text(values[0]), pg::uuid_text(pg::result_value(0, 1, &isnull)),
-                       static_cast<int>(other.size()), other.data(), static_cast<int>(wanted.size()),
-                       wanted.data(), DatumGetInt64(pg::result_value(0, 3, &isnull))),
-             errhint("Post one model version per time range."),
-             err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
-             err_generic_string(PG_DIAG_TABLE_NAME, "ledger_books"),
-             err_generic_string(PG_DIAG_CONSTRAINT_NAME, "ledger_books_pkey")));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_UNIQUE_VIOLATION),
+         errmsg("conversion is already posted under another model version"),
+         errdetail("Tenant %s: the book of conversion %s is kept under \"%.*s\", not \"%.*s\". "
+                   "It is the first of " INT64_FORMAT ".",
+                   pg::uuid_text(values[0]), pg::uuid_text(pg::result_value(0, 1, &isnull)),
+                   static_cast<int>(other.size()), other.data(), static_cast<int>(wanted.size()),
+                   wanted.data(), DatumGetInt64(pg::result_value(0, 3, &isnull))),
+         errhint("Post one model version per time range."),
+         err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
+         err_generic_string(PG_DIAG_TABLE_NAME, "ledger_books"),
+         err_generic_string(PG_DIAG_CONSTRAINT_NAME, "ledger_books_pkey")));
 }
 
 int64 insert_postings(Datum* values, const char* nulls) {
@@ -152,9 +152,9 @@ ATTRIBUTION_FUNCTION(attribution_keep_ledger) {
                                  psprintf("A row of \"%s\" would be deleted.",
                                           RelationGetRelationName(trigger->tg_relation)));
     if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-        entry::raise_append_only(trigger->tg_relation,
-                                 psprintf("\"%s\" would be truncated.",
-                                          RelationGetRelationName(trigger->tg_relation)));
+        entry::raise_append_only(
+            trigger->tg_relation,
+            psprintf("\"%s\" would be truncated.", RelationGetRelationName(trigger->tg_relation)));
     entry::check_update(trigger);
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

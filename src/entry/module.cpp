@@ -32,8 +32,8 @@ void _PG_init(void) {
     DefineCustomIntVariable(
         "attribution.sum_tolerance_cents",
         "Largest difference between allocations and revenue that may be committed, in cents.",
-        "0 is exact. 1 accepts imports from systems that round.", &sum_tolerance_cents, 0, 0, 1000000,
-        PGC_SUSET, 0, nullptr, nullptr, nullptr);
+        "0 is exact. 1 accepts imports from systems that round.", &sum_tolerance_cents, 0, 0,
+        1000000, PGC_SUSET, 0, nullptr, nullptr, nullptr);
     MarkGUCPrefixReserved("attribution");
     watch_tenant_bindings();
     watch_transactions();

@@ -55,9 +55,10 @@ Mode read_mode(std::string_view text) {
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("incremental refresh is not supported by this version"),
                         errhint("Use mode auto, concurrent or full.")));
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("unknown refresh mode \"%.*s\"", static_cast<int>(text.size()), text.data()),
-                    errhint("The mode is one of auto, concurrent, full.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("unknown refresh mode \"%.*s\"", static_cast<int>(text.size()), text.data()),
+             errhint("The mode is one of auto, concurrent, full.")));
     pg_unreachable();
 }
 
@@ -69,11 +70,11 @@ const char* read_view_name(std::string_view text) {
     for (const char* view_name : view_names)
         if (name == view_name)
             return view_name;
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("\"%.*s\" is not a materialized view of this extension",
-                           static_cast<int>(text.size()), text.data()),
-                    errhint("The views are %s, %s and %s.", view_names[0], view_names[1],
-                            view_names[2])));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("\"%.*s\" is not a materialized view of this extension",
+                    static_cast<int>(text.size()), text.data()),
+             errhint("The views are %s, %s and %s.", view_names[0], view_names[1], view_names[2])));
     pg_unreachable();
 }
 
@@ -135,15 +136,15 @@ void refresh_view(Oid view, Mode mode, Run* run) {
 /// Errors of the refresh itself are logged; a cancel or a shutdown is not ours to keep.
 bool is_logged(const ErrorData* error) {
     return error->sqlerrcode != ERRCODE_QUERY_CANCELED &&
-           ERRCODE_TO_CATEGORY(error->sqlerrcode) !=
-               ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN);
+           ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN);
 }
 
 /// Writes the log row and returns it, palloc'd in `memory`.
 Datum log_run(const Run& run, MemoryContext memory) {
     static constinit pg::Query insert = {
-        .sql = "INSERT INTO attribution.refresh_log AS l (view_name, mode, rows_changed, started_at, "
-               "elapsed_ms, outcome, error) VALUES ($1, $2, $3, $4, $5 * 0.001, $6, $7) RETURNING l",
+        .sql =
+            "INSERT INTO attribution.refresh_log AS l (view_name, mode, rows_changed, started_at, "
+            "elapsed_ms, outcome, error) VALUES ($1, $2, $3, $4, $5 * 0.001, $6, $7) RETURNING l",
         .parameter_count = 7,
         .parameter_types = {TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
@@ -155,8 +156,8 @@ Datum log_run(const Run& run, MemoryContext memory) {
                       Int64GetDatum(GetCurrentTimestamp() - run.started_at),
                       CStringGetTextDatum(run.outcome),
                       run.error == nullptr ? Datum{0} : CStringGetTextDatum(run.error)};
-    const char nulls[] = {' ', ' ', run.rows_changed < 0 ? 'n' : ' ', ' ', ' ',
-                          ' ', run.error == nullptr ? 'n' : ' '};
+    const char nulls[] = {' ', ' ', run.rows_changed < 0 ? 'n' : ' ', ' ',
+                          ' ', ' ', run.error == nullptr ? 'n' : ' '};
     SPI_connect();
     pg::run(insert, values, nulls);
     bool isnull;
@@ -224,12 +225,11 @@ ATTRIBUTION_FUNCTION(attribution_refresh) {
 ATTRIBUTION_FUNCTION(attribution_refresh_all) {
     // Each step asks for the right to call refresh(), which acts as its owner; a procedure that
     // commits can do neither itself.
-    static constinit pg::Query refresh = {
-        .sql = "SELECT 1 FROM attribution.refresh($1, $2) AS l",
-        .parameter_count = 2,
-        .parameter_types = {TEXTOID, TEXTOID},
-        .cursor_options = 0,
-        .plan = nullptr};
+    static constinit pg::Query refresh = {.sql = "SELECT 1 FROM attribution.refresh($1, $2) AS l",
+                                          .parameter_count = 2,
+                                          .parameter_types = {TEXTOID, TEXTOID},
+                                          .cursor_options = 0,
+                                          .plan = nullptr};
     PreventCommandIfReadOnly("refresh_all()");
     if (PG_ARGISNULL(0))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("mode must not be null")));
@@ -237,11 +237,12 @@ ATTRIBUTION_FUNCTION(attribution_refresh_all) {
     const bool can_commit = fcinfo->context != nullptr && IsA(fcinfo->context, CallContext) &&
                             !castNode(CallContext, fcinfo->context)->atomic;
     if (!can_commit)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-                        errmsg("refresh_all() cannot run inside a transaction block"),
-                        errdetail("It commits after each view."),
-                        errhint("CALL it outside BEGIN ... COMMIT, or SELECT attribution.refresh(...) "
-                                "for each view.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+                 errmsg("refresh_all() cannot run inside a transaction block"),
+                 errdetail("It commits after each view."),
+                 errhint("CALL it outside BEGIN ... COMMIT, or SELECT attribution.refresh(...) "
+                         "for each view.")));
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     for (const char* view_name : entry::view_names) {
         Datum values[] = {CStringGetTextDatum(view_name),

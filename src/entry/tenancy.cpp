@@ -33,8 +33,7 @@ extern "C" void forget_binding(Datum, Oid relation) {
 bool tenant_of_setting(pg_uuid_t* tenant_id) {
     if (tenant_id_setting == nullptr || tenant_id_setting[0] == '\0')
         return false;
-    *tenant_id = *DatumGetUUIDP(
-        DirectFunctionCall1(uuid_in, CStringGetDatum(tenant_id_setting)));
+    *tenant_id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(tenant_id_setting)));
     return true;
 }
 
@@ -44,7 +43,8 @@ void read_binding() {
     if (binding.known && binding.session_user == session_user)
         return;
     const Oid schema = get_namespace_oid("attribution", true);
-    const Oid relation = OidIsValid(schema) ? get_relname_relid("tenant_bindings", schema) : InvalidOid;
+    const Oid relation =
+        OidIsValid(schema) ? get_relname_relid("tenant_bindings", schema) : InvalidOid;
     if (!OidIsValid(relation))
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                         errmsg("table attribution.tenant_bindings does not exist"),
@@ -125,7 +125,9 @@ bool check_tenant_id_setting(char** value, void**, GucSource) {
     return false;
 }
 
-void watch_tenant_bindings() { CacheRegisterRelcacheCallback(forget_binding, Datum{0}); }
+void watch_tenant_bindings() {
+    CacheRegisterRelcacheCallback(forget_binding, Datum{0});
+}
 
 void check_tenant(Datum tenant_id) {
     // The role that calls from outside, also where a SECURITY DEFINER function stands between.
@@ -162,8 +164,9 @@ ATTRIBUTION_FUNCTION(attribution_check_tenant) {
 
 ATTRIBUTION_FUNCTION(attribution_bind_tenant) {
     static constinit pg::Query bind = {
-        .sql = "INSERT INTO attribution.tenant_bindings AS b (role_name, tenant_id) VALUES ($1, $2) "
-               "ON CONFLICT (role_name) DO UPDATE SET tenant_id = excluded.tenant_id",
+        .sql =
+            "INSERT INTO attribution.tenant_bindings AS b (role_name, tenant_id) VALUES ($1, $2) "
+            "ON CONFLICT (role_name) DO UPDATE SET tenant_id = excluded.tenant_id",
         .parameter_count = 2,
         .parameter_types = {NAMEOID, UUIDOID},
         .cursor_options = 0,
@@ -175,7 +178,8 @@ ATTRIBUTION_FUNCTION(attribution_bind_tenant) {
         .cursor_options = 0,
         .plan = nullptr};
     if (PG_ARGISNULL(0))
-        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("role_name must not be null")));
+        ereport(ERROR,
+                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("role_name must not be null")));
     get_role_oid(NameStr(*PG_GETARG_NAME(0)), false);
     Datum values[] = {PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? Datum{0} : PG_GETARG_DATUM(1)};
     SPI_connect();
@@ -200,8 +204,8 @@ ATTRIBUTION_FUNCTION(attribution_touch_updated_at) {
     int column = pg::column_number(trigger->tg_relation, "updated_at");
     Datum now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
     bool isnull = false;
-    PG_RETURN_DATUM(PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_newtuple, description, 1,
-                                                              &column, &now, &isnull)));
+    PG_RETURN_DATUM(PointerGetDatum(
+        heap_modify_tuple_by_cols(trigger->tg_newtuple, description, 1, &column, &now, &isnull)));
 }
 
 ATTRIBUTION_FUNCTION(attribution_keep_tenant_currency) {
@@ -233,13 +237,12 @@ ATTRIBUTION_FUNCTION(attribution_keep_tenant_currency) {
     pg::discard(find);
     SPI_finish();
     if (has_events)
-        ereport(ERROR,
-                (errcode(ERRCODE_CHECK_VIOLATION),
-                 errmsg("the currency of a tenant with events cannot change"),
-                 errdetail("The amounts of tenant %s are in %s.", pg::uuid_text(tenant_id),
-                           SPI_getvalue(trigger->tg_trigtuple, RelationGetDescr(tenants),
-                                        pg::column_number(tenants, "currency"))),
-                 errhint("Create another tenant for the other currency."),
-                 errtableconstraint(tenants, "tenant_currency_is_fixed")));
+        ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
+                        errmsg("the currency of a tenant with events cannot change"),
+                        errdetail("The amounts of tenant %s are in %s.", pg::uuid_text(tenant_id),
+                                  SPI_getvalue(trigger->tg_trigtuple, RelationGetDescr(tenants),
+                                               pg::column_number(tenants, "currency"))),
+                        errhint("Create another tenant for the other currency."),
+                        errtableconstraint(tenants, "tenant_currency_is_fixed")));
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

@@ -82,17 +82,18 @@ void write_queries(Tables* tables) {
                          "OPERATOR(pg_catalog.>) $%d) ORDER BY k.i";
 
     const MemoryContext before = MemoryContextSwitchTo(CacheMemoryContext);
-    tables->lock = {
-        .sql = psprintf("SELECT pg_catalog.count(*) FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
-                        "AS k (tenant_id, event_id), "
-                        "LATERAL (SELECT 1 FROM %s x "
-                        "WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-                        "AND x.id OPERATOR(pg_catalog.=) k.event_id FOR NO KEY UPDATE) l",
-                        events),
-        .parameter_count = 2,
-        .parameter_types = {UUIDARRAYOID, UUIDARRAYOID},
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-        .plan = nullptr};
+    tables->lock = {.sql =
+                        psprintf("SELECT pg_catalog.count(*) FROM ROWS FROM "
+                                 "(pg_catalog.unnest($1), pg_catalog.unnest($2)) "
+                                 "AS k (tenant_id, event_id), "
+                                 "LATERAL (SELECT 1 FROM %s x "
+                                 "WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
+                                 "AND x.id OPERATOR(pg_catalog.=) k.event_id FOR NO KEY UPDATE) l",
+                                 events),
+                    .parameter_count = 2,
+                    .parameter_types = {UUIDARRAYOID, UUIDARRAYOID},
+                    .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+                    .plan = nullptr};
 
     StringInfoData sql;
     initStringInfo(&sql);
@@ -153,13 +154,12 @@ Tables* tables_of(Relation allocations) {
         control.keysize = sizeof(Oid);
         control.entrysize = sizeof(Tables);
         control.hcxt = CacheMemoryContext;
-        known_tables = hash_create("attribution tables", 16, &control,
-                                   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+        known_tables =
+            hash_create("attribution tables", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     }
     const Oid relation = RelationGetRelid(allocations);
     bool found;
-    auto* tables =
-        static_cast<Tables*>(hash_search(known_tables, &relation, HASH_ENTER, &found));
+    auto* tables = static_cast<Tables*>(hash_search(known_tables, &relation, HASH_ENTER, &found));
     if (!found)
         *tables = {.allocations = relation, .events = InvalidOid, .valid = false};
     if (!tables->valid) {
@@ -241,8 +241,8 @@ Touches* current_touches() {
     models.hcxt = TopTransactionContext;
     auto* fresh =
         static_cast<Touches*>(MemoryContextAllocZero(TopTransactionContext, sizeof(Touches)));
-    fresh->keys = hash_create("attribution touched keys", 256, &keys,
-                              HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    fresh->keys =
+        hash_create("attribution touched keys", 256, &keys, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     fresh->models = hash_create("attribution touched models", 16, &models,
                                 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
     touches = fresh;
@@ -301,8 +301,8 @@ bool key_of_event(const TriggerData* trigger, Key* key) {
     key->model = 0;
     key->tenant_id = *DatumGetUUIDP(
         slot_getattr(trigger->tg_newslot, pg::column_number(events, "tenant_id"), &isnull));
-    key->event_id = *DatumGetUUIDP(
-        slot_getattr(trigger->tg_newslot, pg::column_number(events, "id"), &isnull));
+    key->event_id =
+        *DatumGetUUIDP(slot_getattr(trigger->tg_newslot, pg::column_number(events, "id"), &isnull));
     return true;
 }
 
@@ -310,8 +310,8 @@ bool key_of_event(const TriggerData* trigger, Key* key) {
 void note(const Key& key) {
     Touches* all = current_touches();
     const bool full = hash_get_num_entries(all->keys) >= max_keys;
-    auto* touch = static_cast<Touch*>(
-        hash_search(all->keys, &key, full ? HASH_FIND : HASH_ENTER, nullptr));
+    auto* touch =
+        static_cast<Touch*>(hash_search(all->keys, &key, full ? HASH_FIND : HASH_ENTER, nullptr));
     if (touch != nullptr)
         touch->open = true;
 }
@@ -361,9 +361,10 @@ Arrays arrays_of(const Key* keys, int count) {
         events[i] = UUIDPGetDatum(&keys[i].event_id);
         models[i] = CStringGetTextDatum(model_name(keys[i].model));
     }
-    return {PointerGetDatum(construct_array(tenants, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
-            PointerGetDatum(construct_array(events, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
-            PointerGetDatum(construct_array(models, count, TEXTOID, -1, false, TYPALIGN_INT))};
+    return {
+        PointerGetDatum(construct_array(tenants, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
+        PointerGetDatum(construct_array(events, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
+        PointerGetDatum(construct_array(models, count, TEXTOID, -1, false, TYPALIGN_INT))};
 }
 
 /// The violations of the last query, in key order.
@@ -397,8 +398,8 @@ bool contains(const List* violations, const Violation* wanted) {
 }
 
 Violation kept(Violation violation, MemoryContext memory) {
-    for (const char** text : {&violation.model_version, &violation.revenue, &violation.allocated,
-                              &violation.drift})
+    for (const char** text :
+         {&violation.model_version, &violation.revenue, &violation.allocated, &violation.drift})
         if (*text != nullptr)
             *text = MemoryContextStrdup(memory, *text);
     return violation;
@@ -447,9 +448,9 @@ void check_batch(Tables* tables, const Key* keys, int count, Findings* findings)
     const long count = wrong ? findings.count : findings.newer_count;
     pg_uuid_t tenant_id = violation.key.tenant_id;
     pg_uuid_t event_id = violation.key.event_id;
-    const char* where =
-        psprintf("Tenant %s, event %s, model version \"%s\"", pg::uuid_text(UUIDPGetDatum(&tenant_id)),
-                 pg::uuid_text(UUIDPGetDatum(&event_id)), violation.model_version);
+    const char* where = psprintf("Tenant %s, event %s, model version \"%s\"",
+                                 pg::uuid_text(UUIDPGetDatum(&tenant_id)),
+                                 pg::uuid_text(UUIDPGetDatum(&event_id)), violation.model_version);
     const char* numbers =
         violation.revenue == nullptr
             ? psprintf("allocated %s cents, the event is missing.", violation.allocated)
@@ -466,12 +467,13 @@ void check_batch(Tables* tables, const Key* keys, int count, Findings* findings)
                  errhint("Insert, change or delete allocations until they sum to the revenue, in "
                          "one transaction."),
                  errtableconstraint(allocations, constraint_name)));
-    ereport(ERROR,
-            (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-             errmsg("could not serialize access: allocations of the event were changed concurrently"),
-             errdetail("%s: %s%s", where, numbers, more),
-             errhint("The transaction might succeed if retried."),
-             errtableconstraint(allocations, constraint_name)));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+         errmsg("could not serialize access: allocations of the event were changed concurrently"),
+         errdetail("%s: %s%s", where, numbers, more),
+         errhint("The transaction might succeed if retried."),
+         errtableconstraint(allocations, constraint_name)));
     pg_unreachable();
 }
 
@@ -485,7 +487,8 @@ void check_keys(Key* keys, long count) {
         AllocSetContextCreate(CurrentMemoryContext, "attribution check", ALLOCSET_DEFAULT_SIZES);
     for (long from = 0; from < count;) {
         long to = from + 1;
-        while (to < count && to - from < batch_keys && keys[to].allocations == keys[from].allocations &&
+        while (to < count && to - from < batch_keys &&
+               keys[to].allocations == keys[from].allocations &&
                (keys[to].model == 0) == (keys[from].model == 0))
             ++to;
         Relation allocations = table_open(keys[from].allocations, AccessShareLock);
@@ -517,8 +520,8 @@ void check_touched(const Key& key) {
     if (!touch->open)
         return;
 
-    auto* open = static_cast<Key*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Key) * hash_get_num_entries(all->keys)));
+    auto* open = static_cast<Key*>(MemoryContextAllocHuge(
+        CurrentMemoryContext, sizeof(Key) * hash_get_num_entries(all->keys)));
     long count = 0;
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, all->keys);
@@ -557,16 +560,17 @@ ATTRIBUTION_FUNCTION(attribution_note_allocation_change) {
         const std::string_view new_channel =
             pg::text_of(slot_getattr(trigger->tg_newslot, tables->channel_column, &isnull));
         if (memcmp(&key, &new_key, sizeof key) != 0 || channel != new_channel)
-            ereport(ERROR,
-                    (errcode(ERRCODE_CHECK_VIOLATION),
-                     errmsg("tenant, event, model version and channel of an allocation never change"),
-                     errdetail("The row of event %s, model version \"%s\", channel \"%.*s\" would "
-                               "become another.",
-                               pg::uuid_text(UUIDPGetDatum(&key.event_id)),
-                               entry::model_name(key.model), static_cast<int>(channel.size()),
-                               channel.data()),
-                     errhint("Delete the allocation and insert another."),
-                     errtableconstraint(trigger->tg_relation, "allocation_key_is_immutable")));
+            ereport(
+                ERROR,
+                (errcode(ERRCODE_CHECK_VIOLATION),
+                 errmsg("tenant, event, model version and channel of an allocation never change"),
+                 errdetail("The row of event %s, model version \"%s\", channel \"%.*s\" would "
+                           "become another.",
+                           pg::uuid_text(UUIDPGetDatum(&key.event_id)),
+                           entry::model_name(key.model), static_cast<int>(channel.size()),
+                           channel.data()),
+                 errhint("Delete the allocation and insert another."),
+                 errtableconstraint(trigger->tg_relation, "allocation_key_is_immutable")));
     }
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

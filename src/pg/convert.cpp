@@ -67,11 +67,11 @@ std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t 
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("%s must be a one-dimensional array", name),
                         errdetail("The array has %d dimensions.", ARR_NDIM(array))));
-    const auto count =
-        static_cast<std::size_t>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
+    const auto count = static_cast<std::size_t>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
     if (count > limit)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s has too many elements", name),
-                        errdetail("The array has %zu elements, at most %zu are allowed.", count, limit)));
+        ereport(ERROR,
+                (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s has too many elements", name),
+                 errdetail("The array has %zu elements, at most %zu are allowed.", count, limit)));
     if (array_contains_nulls(array))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                         errmsg("%s must not contain nulls", name)));

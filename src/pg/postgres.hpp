@@ -15,38 +15,38 @@
 extern "C" {
 #include "postgres.h"
 
-#include "access/genam.h"         // relation scans of the binding table
-#include "access/htup_details.h"  // tuples in triggers
-#include "access/relation.h"      // opening a view before it is refreshed
-#include "access/table.h"         // table_open
-#include "access/tableam.h"       // scans and slots
-#include "access/xact.h"          // isolation level, callbacks at the end of transactions
-#include "access/xlog.h"          // RecoveryInProgress
-#include "catalog/namespace.h"    // names of relations
-#include "catalog/pg_class.h"     // relation kinds and owners
+#include "access/genam.h"          // relation scans of the binding table
+#include "access/htup_details.h"   // tuples in triggers
+#include "access/relation.h"       // opening a view before it is refreshed
+#include "access/table.h"          // table_open
+#include "access/tableam.h"        // scans and slots
+#include "access/xact.h"           // isolation level, callbacks at the end of transactions
+#include "access/xlog.h"           // RecoveryInProgress
+#include "catalog/namespace.h"     // names of relations
+#include "catalog/pg_class.h"      // relation kinds and owners
 #include "catalog/pg_constraint.h" // foreign keys lead from allocations to events
-#include "catalog/pg_type.h"      // type OIDs of query parameters
-#include "commands/trigger.h"     // trigger data
-#include "executor/spi.h"         // queries
-#include "fmgr.h"                 // the calling convention
-#include "funcapi.h"              // sets of rows
-#include "miscadmin.h"            // user ids and interrupts
-#include "storage/lmgr.h"         // locks on relations
-#include "storage/lock.h"         // the advisory lock of a refresher
-#include "utils/acl.h"            // privileges
-#include "utils/array.h"          // arrays of weights
-#include "utils/builtins.h"       // text, numeric input and output
-#include "utils/datum.h"          // comparing and copying values
-#include "utils/guc.h"            // settings
-#include "utils/hsearch.h"        // hash tables
-#include "utils/inval.h"          // cache invalidation
-#include "utils/lsyscache.h"      // names from OIDs
-#include "utils/memutils.h"       // memory contexts
-#include "utils/numeric.h"        // numeric weights
-#include "utils/rel.h"            // relations
-#include "utils/snapmgr.h"        // snapshots
-#include "utils/syscache.h"       // catalog rows
-#include "utils/timestamp.h"      // now()
-#include "utils/tuplestore.h"     // result sets
-#include "utils/uuid.h"           // uuid
+#include "catalog/pg_type.h"       // type OIDs of query parameters
+#include "commands/trigger.h"      // trigger data
+#include "executor/spi.h"          // queries
+#include "fmgr.h"                  // the calling convention
+#include "funcapi.h"               // sets of rows
+#include "miscadmin.h"             // user ids and interrupts
+#include "storage/lmgr.h"          // locks on relations
+#include "storage/lock.h"          // the advisory lock of a refresher
+#include "utils/acl.h"             // privileges
+#include "utils/array.h"           // arrays of weights
+#include "utils/builtins.h"        // text, numeric input and output
+#include "utils/datum.h"           // comparing and copying values
+#include "utils/guc.h"             // settings
+#include "utils/hsearch.h"         // hash tables
+#include "utils/inval.h"           // cache invalidation
+#include "utils/lsyscache.h"       // names from OIDs
+#include "utils/memutils.h"        // memory contexts
+#include "utils/numeric.h"         // numeric weights
+#include "utils/rel.h"             // relations
+#include "utils/snapmgr.h"         // snapshots
+#include "utils/syscache.h"        // catalog rows
+#include "utils/timestamp.h"       // now()
+#include "utils/tuplestore.h"      // result sets
+#include "utils/uuid.h"            // uuid
 }
