@@ -1,0 +1,143 @@
+#!/bin/bash
+# What the source and the library themselves must say: exported symbols, layers, one home of the
+# version, an installation script that adopts nothing. Each rule is also shown a broken copy, which it
+# must refuse: a check that cannot fail proves nothing.
+
+# The edits are evaluated in the copy, and by eval only.
+# shellcheck disable=SC2016,SC2317,SC2001
+set -euo pipefail
+# shellcheck source=test/server.sh
+. "$ATTRIBUTION_SERVER_SH"
+cd "$ATTRIBUTION_ROOT"
+
+work=$ATTRIBUTION_TMP/rules
+mkdir -p "$work"
+also_remove+=("$work")
+
+main() {
+    keeps 'the library exports entry points only' test/check_symbols "$(library)"
+    keeps 'layers: core <- pg <- entry' test/check_layers
+    keeps 'attribution.control is the only home of the version, META.json is valid' test/check_version
+    keeps 'the installation script adopts nothing' adopts_nothing .
+
+    refuses 'core that includes pg' test/check_layers 'say src/core/error.hpp "#include \"pg/convert.hpp\""'
+    refuses 'core that includes a server header' test/check_layers 'say src/core/error.hpp "#include <utils/uuid.h>"'
+    refuses 'pg that includes entry' test/check_layers 'say src/pg/query.cpp "#include \"entry/settings.hpp\""'
+    refuses 'a server header outside its door' test/check_layers 'say src/entry/ledger.cpp "#include \"utils/acl.h\""'
+    refuses 'try in entry' test/check_layers 'say src/entry/ledger.cpp "void f() { try { } catch (...) { } }"'
+    refuses 'PG_TRY in pg' test/check_layers 'say src/pg/query.cpp "void f() { PG_TRY(); }"'
+    refuses 'sigsetjmp in entry' test/check_layers 'say src/entry/ledger.cpp "int n = sigsetjmp(b, 0);"'
+    refuses 'throw in pg' test/check_layers 'say src/pg/query.cpp "void f() { throw 1; }"'
+    refuses 'throw after a number with separators' test/check_layers "say src/pg/query.cpp \"int n = 10'000; void f() { throw 1; } int m = 20'000;\""
+    refuses 'a source file outside the layers' test/check_layers 'touch src/helpers.cpp'
+    accepts 'try, throw and catch in comments and strings' test/check_layers \
+        'say src/pg/query.cpp "// try" "/* throw" "catch */ auto s = \"try \\\" catch\";" "auto r = R\"x(throw \" catch)x\";"'
+
+    refuses 'META.json of another version' test/check_version 'edit META.json "s/(\"version\": \")0/\${1}9/"'
+    refuses 'a new version in the control file only' test/check_version 'edit attribution.control "s/(default_version = .)/\${1}9/"'
+    refuses 'a Makefile that repeats the version' test/check_version 'say Makefile "V = $(version)"'
+    refuses 'a CMake project with a version' test/check_version 'edit CMakeLists.txt "s/project\(attribution /project(attribution VERSION 3.2.1 /"'
+    refuses 'META.json without a license' test/check_version 'edit META.json "s/.*license.*\n//"'
+    refuses 'META.json with a license of no known name' test/check_version 'edit META.json "s/\"postgresql\"/\"PostgreSQL\"/"'
+    refuses 'META.json that names a missing file' test/check_version 'edit META.json "s/(\"file\": \")/\${1}no-/"'
+    refuses 'META.json with a prerequisite of no version' test/check_version 'edit META.json "s/\"15.0.0\"/\"fifteen\"/"'
+    refuses 'META.json with an unknown field' test/check_version 'edit META.json "s/\"tags\"/\"keywords\"/"'
+    refuses 'META.json that is not JSON' test/check_version 'say META.json "}"'
+
+    refuses 'CREATE OR REPLACE in the installation script' adopts_nothing \
+        'say sql/install/90-access.sql "CREATE or" "  REPLACE FUNCTION attribution.f() RETURNS int LANGUAGE sql AS \$\$ SELECT 1 \$\$;"'
+    refuses 'IF NOT EXISTS in the installation script' adopts_nothing \
+        'say sql/install/90-access.sql "CREATE TABLE if not exists attribution.t ();"'
+    accepts 'CREATE OR REPLACE in a comment' adopts_nothing 'say sql/install/90-access.sql "-- no CREATE OR REPLACE"'
+
+    libraries_with_more_are_refused
+    suite_end
+}
+
+# The library as it was installed for this run, else the one in the tree.
+library() {
+    prefix_make
+    printf '%s%s/attribution.so' "$ATTRIBUTION_TMP" "$("$PG_CONFIG" --pkglibdir)"
+}
+
+version() {
+    sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control
+}
+
+# What CREATE OR REPLACE or IF NOT EXISTS finds already there becomes part of the extension, with the
+# rights of whoever made it.
+adopts_nothing() {
+    local found
+    found=$(cd "$1" && grep -c . sql/install/*.sql >/dev/null &&
+        perl -0ne 's{^\s*--.*}{}mg; while (/\b(or\s+replace|if\s+not\s+exists)\b/gi) { print "$ARGV: $1\n" }' sql/install/*.sql)
+    if [ -n "$found" ]; then
+        printf '%s\n' "$found"
+        return 1
+    fi
+}
+
+# --- Broken copies -----------------------------------------------------------------------------------
+
+keeps() {
+    local text=$1 output
+    shift
+    if output=$("$@" 2>&1); then ok "$text"; else not_ok "$text"; sed 's/^/#   /' <<<"$output"; fi
+}
+
+# refuses TEXT CHECK EDIT: CHECK fails on a copy of the tree in which EDIT was made.
+refuses() {
+    broken_copy "$3"
+    if "$2" "$work/copy" >"$work/output" 2>&1; then not_ok "refused: $1"; else ok "refused: $1"; fi
+}
+
+accepts() {
+    broken_copy "$3"
+    if "$2" "$work/copy" >"$work/output" 2>&1; then ok "accepted: $1"; else not_ok "accepted: $1"; sed 's/^/#   /' "$work/output"; fi
+}
+
+broken_copy() {
+    rm -rf "$work/copy"
+    mkdir "$work/copy"
+    tar --create --exclude='*.o' --exclude='*.d' src sql attribution.control META.json Makefile CMakeLists.txt |
+        tar --extract --directory "$work/copy"
+    (
+        cd "$work/copy"
+        before=$(cat -- */* */*/* ./* 2>/dev/null | cksum)$(find . | cksum)
+        eval "$1"
+        [ "$before" != "$(cat -- */* */*/* ./* 2>/dev/null | cksum)$(find . | cksum)" ] || die "the edit changes nothing: $1"
+    )
+}
+
+# say FILE LINE...: the lines come after the file's own.
+say() { printf '%s\n' "${@:2}" >>"$1"; }
+
+# edit FILE PERL
+edit() { perl -0pi -e "$2" "$1"; }
+
+libraries_with_more_are_refused() {
+    local good='extern "C" { int Pg_magic_func() { return 1; } int _PG_init() { return 1; }
+        int attribution_f() { return 1; } int pg_finfo_attribution_f() { return 1; } }'
+    library_of "$good"
+    keeps 'accepted: a library of entry points' test/check_symbols "$work/library.so"
+    library_of "$good"' int helper() { return 1; }'
+    refused_library 'a function'
+    library_of "$good"' int attribution_counter = 0;'
+    refused_library 'a variable with our prefix'
+    library_of "$good"' template <class T> struct S { virtual ~S() = default; }; S<int>* s() { static S<int> x; return &x; }'
+    refused_library 'a weak virtual table and a unique static'
+    library_of "$good"' extern "C" int attribution_helper() { return 1; }'
+    refused_library 'a helper that SQL does not call'
+    library_of 'extern "C" int attribution_f() { return 1; } extern "C" int pg_finfo_attribution_f() { return 1; }'
+    refused_library 'a library PostgreSQL cannot load'
+}
+
+library_of() {
+    printf '%s\n' "$1" >"$work/library.cpp"
+    "${CXX:-g++}" -shared -fPIC -o "$work/library.so" "$work/library.cpp"
+}
+
+refused_library() {
+    if test/check_symbols "$work/library.so" >/dev/null 2>&1; then not_ok "refused: $1"; else ok "refused: $1"; fi
+}
+
+main
