@@ -67,8 +67,7 @@ attribution--$(EXTVERSION).sql: $(INSTALL_SQL) attribution.control
 help:
 	@sed -n 's/^#   \(make.*\)/  \1/p' Makefile
 
-BOUNDARY_LIB = test/boundary/boundary_test.so
-boundary-test: $(BOUNDARY_LIB)
+boundary-test: test/boundary/boundary_test.so
 test/boundary/boundary_test.so: test/boundary/boundary_test.o
 	$(CC) $(CFLAGS) -shared -o $@ $< $(LDFLAGS) -lfmt -lstdc++
 -include test/boundary/boundary_test.d
