@@ -16,6 +16,8 @@
 # Variables: PG_CONFIG, CXX (g++ or clang++), WERROR=1 makes warnings errors.
 # ./test/run builds, starts a throwaway server and runs every suite; ./demo/run shows the path.
 
+PG_CONFIG ?= pg_config
+
 EXTENSION = attribution
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control)
 MODULE_big = attribution
@@ -25,8 +27,9 @@ OBJS = $(SOURCES:.cpp=.o)
 
 INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
 DATA_built = attribution--$(EXTVERSION).sql
-DATA = $(wildcard sql/upgrade/*.sql)
-DOCS = $(wildcard doc/*.md)
+# Empty variables must not look defined to PGXS: expand now.
+DATA := $(wildcard sql/upgrade/*.sql)
+DOCS := $(wildcard doc/*.md)
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test
@@ -34,17 +37,17 @@ ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isol
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=.
 
 # PostgreSQL up to 15 uses the keyword register, 18's PG_MODULE_MAGIC leaves fields out.
-WARNINGS = -Wall -Wextra -Wno-register -Wno-missing-field-initializers -Wno-unused-parameter \
+WARNINGS = -Wall -Wextra -Wno-register -Wno-missing-field-initializers \
            $(if $(WERROR),-Werror)
-PG_CPPFLAGS = -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(EXTVERSION)"' $(TEST_CPPFLAGS)
+# As system headers: clang has more to say about PostgreSQL's than g++.
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(EXTVERSION)"' $(TEST_CPPFLAGS)
 PG_CXXFLAGS = -std=c++20 -O2 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP $(WARNINGS)
 # PGXS links with the C compiler.
-SHLIB_LINK += -lfmt -lstdc++
+SHLIB_LINK += -lfmt -lstdc++ -Wl,--version-script=$(srcdir)/src/exports.map
 
 EXTRA_CLEAN = $(OBJS:.o=.d) attribution--*.sql results output_iso tmp_check regression.diffs \
               regression.out test/boundary/*.o test/boundary/*.d test/boundary/*.so
 
-PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
 ifeq ($(filter help,$(MAKECMDGOALS)),)
@@ -55,9 +58,6 @@ else
 override with_llvm := no
 include $(PGXS)
 endif
-
-# PGXS adds the C-only warnings of the server build after ours; keep only what C++ knows.
-override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
 
 -include $(OBJS:.o=.d)
 

@@ -15,7 +15,7 @@ namespace attribution::pg {
     PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
     PG_FUNCTION_INFO_V1(name);                                                                     \
     }                                                                                              \
-    Datum name(PG_FUNCTION_ARGS)
+    Datum name([[maybe_unused]] PG_FUNCTION_ARGS)
 
 core::Uuid uuid_of(Datum datum);
 Datum uuid_datum(const core::Uuid& uuid); // palloc'd

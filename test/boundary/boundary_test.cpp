@@ -18,7 +18,7 @@ PG_MODULE_MAGIC;
     PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
     PG_FUNCTION_INFO_V1(name);                                                                     \
     }                                                                                              \
-    Datum name(PG_FUNCTION_ARGS)
+    Datum name([[maybe_unused]] PG_FUNCTION_ARGS)
 
 namespace {
 
