@@ -59,6 +59,9 @@ override with_llvm := no
 include $(PGXS)
 endif
 
+# The server build's g++ spelling, which clang does not know; -Wextra has it anyway.
+override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
+
 -include $(OBJS:.o=.d)
 
 attribution--$(EXTVERSION).sql: $(INSTALL_SQL) attribution.control
