@@ -10,13 +10,13 @@ SELECT n, CASE WHEN n <= 150 THEN 'shopify' WHEN n <= 250 THEN 'stripe' WHEN n <
        '2025-01-06 08:00:00+00'::timestamptz + demo.draw(n, 4, 7000000) * interval '1 second' AS at
 FROM generate_series(1, 400) AS n;
 
--- Every eighth sale is refunded in part, every third of those a second time, every seventh as a whole.
+-- Every eighth sale is refunded: in part, some in two parts, every fifth of them as a whole.
 CREATE TABLE demo.refunds AS
 SELECT s.n, r.part, r.cents, s.at + r.part * interval '3 days' AS at
 FROM demo.sales s
 CROSS JOIN LATERAL (VALUES
-    (1, CASE WHEN s.n % 56 = 0 THEN s.cents ELSE 100 + demo.draw(s.n, 5, s.cents / 2 - 100) END),
-    (2, CASE WHEN s.n % 24 = 0 AND s.n % 56 <> 0 THEN 1 + demo.draw(s.n, 6, s.cents / 3) END)) AS r (part, cents)
+    (1, CASE WHEN s.n % 40 = 0 THEN s.cents ELSE 100 + demo.draw(s.n, 5, s.cents / 2 - 100) END),
+    (2, CASE WHEN s.n % 24 = 0 AND s.n % 40 <> 0 THEN 1 + demo.draw(s.n, 6, s.cents / 3) END)) AS r (part, cents)
 WHERE s.n % 8 = 0 AND s.source <> 'paypal' AND r.cents IS NOT NULL;
 
 -- How the buyer came: unknown (every seventh), one visit with UTM parameters, or two.
@@ -28,7 +28,7 @@ JOIN (VALUES (0, 'google', 'cpc'), (1, 'newsletter', 'email'), (2, 'google', 'cp
              (4, 'google', 'organic'), (5, 'newsletter', 'email')) AS l (i, source, medium) ON l.i = demo.draw(s.n, 9, 6)
 LEFT JOIN (VALUES (0, 'instagram', 'paid_social'), (1, 'google', 'organic'), (2, 'partner-blog', 'referral'),
                   (3, 'instagram', 'paid_social'), (4, 'criteo', 'display')) AS f (i, source, medium)
-    ON f.i = demo.draw(s.n, 8, 5) AND demo.draw(s.n, 7, 100) < 45
+    ON f.i = demo.draw(s.n, 8, 5) AND demo.draw(s.n, 7, 100) < 60
 WHERE s.n % 7 <> 0;
 
 CREATE FUNCTION demo.query_string(utm jsonb) RETURNS text
