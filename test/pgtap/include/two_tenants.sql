@@ -101,7 +101,7 @@ WHERE r.relkind IN ('r', 'p') AND (r.relname = 'tenants' OR EXISTS (
 DO $do$
 BEGIN
     EXECUTE format('CREATE FUNCTION pg_temp.digest_of_b() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT md5(string_agg(r, E''\n'' ORDER BY r)) FROM (%s) AS u (r)); END $$',
-        (SELECT string_agg(format('SELECT t::text FROM %s t WHERE %I = %L', name, tenant_column, pg_temp.b()), ' UNION ALL ') FROM tenant_table));
+        (SELECT string_agg(format('SELECT t::pg_catalog.text FROM %s t WHERE %I = %L', name, tenant_column, pg_temp.b()), ' UNION ALL ') FROM tenant_table));
 END $do$;
 
 -- Runs a statement as a session of the role with attribution.tenant_id = tenant, and takes everything
@@ -115,6 +115,7 @@ DECLARE
     changed bigint;
     detail text;
     hint text;
+    is_query boolean := statement ~* '^\s*(SELECT|WITH)';
     before text := coalesce(nullif(current_setting('tap.digest_of_b', true), ''), pg_temp.digest_of_b());
 BEGIN
     PERFORM set_config('tap.digest_of_b', before, true); -- whatever is changed here is taken back
@@ -126,7 +127,8 @@ BEGIN
             IF settings <> '' THEN
                 EXECUTE settings;
             END IF;
-            IF statement ~* '^\s*(SELECT|WITH|TABLE)' THEN
+            -- From here on the names are the role's to resolve: no operator, no function of our own.
+            IF is_query THEN
                 EXECUTE statement INTO result;
             ELSE
                 EXECUTE statement;
@@ -140,7 +142,7 @@ BEGIN
             result := NULL;
         END;
         SET LOCAL SESSION AUTHORIZATION DEFAULT;
-        SET LOCAL search_path = public;
+        SET LOCAL search_path = pg_catalog;
         harmed := pg_temp.digest_of_b() <> before;
         RAISE EXCEPTION USING ERRCODE = 'UNDO0';
     EXCEPTION WHEN SQLSTATE 'UNDO0' THEN
