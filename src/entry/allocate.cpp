@@ -102,7 +102,7 @@ Event read_conversion(Datum tenant_id, Datum event_id) {
                         errdetail("Event %s is a refund: it takes back what its conversion gave to "
                                   "each channel.",
                                   pg::uuid_text(event_id)),
-                        errhint("Pass the conversion.")));
+                        errhint("Allocate the conversion; its refunds follow from what it gave.")));
     Event event{.tenant_id = tenant_id,
                 .id = event_id,
                 .revenue_cents = DatumGetInt64(pg::result_value(0, 2, &isnull)),
@@ -334,10 +334,12 @@ void insert_parts(const Event& event, Datum model_version, std::span<const Part>
 }
 
 /// The stored rows of the event, in the order of the channels' bytes: channel, weight, whole row.
+/// COLLATE keeps a planner without statistics from the index on (tenant_id, model_version).
 void select_stored(Datum tenant_id, Datum event_id, Datum model_version) {
     static constinit pg::Query select = {
         .sql = "SELECT a.channel, a.weight, a FROM attribution.attribution_allocations a "
-               "WHERE a.tenant_id = $1 AND a.event_id = $2 AND a.model_version = $3 "
+               "WHERE a.tenant_id = $1 AND a.event_id = $2 AND a.model_version IS NOT NULL "
+               "AND a.model_version COLLATE \"C\" = $3 "
                "ORDER BY a.channel COLLATE \"C\"",
         .parameter_count = 3,
         .parameter_types = {UUIDOID, UUIDOID, TEXTOID},
