@@ -17,6 +17,7 @@ INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_
 SELECT count(*) AS allocated FROM attribution.allocate_event(:t, 'e4404500-0000-4000-8000-0000000000e1', '1', '{email, tv}', '{1, 1}');
 SELECT count(*) AS allocated FROM attribution.allocate_event(:t, 'e4404500-0000-4000-8000-0000000000e1', '2', '{email, tv}', '{1, 3}');
 SELECT attribution.post_allocations(:t, '1');
+CALL attribution.refresh_all();
 INSERT INTO attribution.attribution_models (tenant_id, model_version, method) VALUES (:t, 'linear', 'linear');
 INSERT INTO attribution.reconciliation_runs (tenant_id, state) VALUES (:t, 'running');
 CREATE ROLE regress_attribution_stranger LOGIN;
