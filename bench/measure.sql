@@ -1,0 +1,36 @@
+-- Writes all events of this database in the way of :shape and prints: seconds, seconds of the backend's
+-- CPU, bytes of WAL. Then checks what is in the table; that is not timed.
+
+-- Every page that will be read is in memory, and no checkpoint is due.
+SELECT count(pg_prewarm(c.oid)) AS relations
+FROM pg_class c
+WHERE c.relnamespace IN ('bench'::regnamespace, 'attribution'::regnamespace, 'pg_catalog'::regnamespace)
+    AND c.relkind IN ('r', 'i') \gset
+CHECKPOINT;
+
+-- The first call in a session reads catalogs and makes plans.
+BEGIN;
+CALL bench.write_one(1);
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK;
+
+SELECT pg_current_wal_insert_lsn() AS lsn, bench.cpu_seconds() AS cpu, clock_timestamp() AS clock \gset
+CALL bench.write(:'shape', :events);
+SELECT extract(epoch FROM clock_timestamp() - :'clock') AS seconds, bench.cpu_seconds() - :cpu AS cpu_seconds,
+       pg_current_wal_insert_lsn() - :'lsn'::pg_lsn AS wal_bytes;
+
+-- Two right answers differ by a cent at most, where they break ties differently.
+SELECT count(*) = 5 * (:events + 20000) AND count(p.number) = 5 * :events AS complete,
+       (SELECT count(*) FROM attribution.unbalanced_allocations()) = 0 AS balanced
+FROM attribution.attribution_allocations a
+    LEFT JOIN bench.allocations p ON p.tenant_id = a.tenant_id AND p.event_id = a.event_id
+        AND p.model_version = a.model_version AND p.channel = a.channel
+        AND abs(p.allocated_revenue_cents - a.allocated_revenue_cents) <= 1 \gset
+\if :complete
+\else
+DO $$ BEGIN RAISE EXCEPTION 'rows are missing or wrong'; END $$;
+\endif
+\if :balanced
+\else
+DO $$ BEGIN RAISE EXCEPTION 'sums are wrong'; END $$;
+\endif

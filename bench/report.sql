@@ -1,0 +1,34 @@
+-- Prints the medians of the runs in the file :runs (tab-separated, one line per run).
+
+CREATE TABLE runs (
+    shape text, allocations integer, round integer, variant text,
+    seconds numeric, cpu_seconds numeric, wal_bytes numeric);
+COPY runs FROM :'runs';
+
+CREATE VIEW medians AS
+SELECT shape, allocations, variant, count(*) AS rounds,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS seconds,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY cpu_seconds) AS cpu_seconds,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY wal_bytes) AS wal_bytes,
+       max(seconds) / min(seconds) AS spread
+FROM runs GROUP BY shape, allocations, variant;
+
+\pset footer off
+SELECT m.shape, m.allocations, m.variant,
+       round(m.seconds::numeric, 3) AS "s",
+       round((m.seconds / m.allocations * 1e6)::numeric, 2) AS "us each",
+       round((m.seconds / l.seconds)::numeric, 2) AS "x limit",
+       round((m.seconds / s.seconds * s.allocations / m.allocations)::numeric, 2) AS growth,
+       round((m.cpu_seconds / m.allocations * 1e6)::numeric, 2) AS "cpu us each",
+       round((m.cpu_seconds / l.cpu_seconds)::numeric, 2) AS "cpu x limit",
+       round((m.cpu_seconds / s.cpu_seconds * s.allocations / m.allocations)::numeric, 2) AS "cpu growth",
+       round((m.wal_bytes / 1e6)::numeric, 1) AS "wal MB",
+       round((m.wal_bytes / l.wal_bytes)::numeric, 2) AS "wal x limit",
+       m.rounds, round(m.spread, 2) AS spread
+FROM medians m
+    JOIN medians l ON l.shape = m.shape AND l.allocations = m.allocations AND l.variant = 'limit'
+    JOIN LATERAL (
+        SELECT * FROM medians s WHERE s.shape = m.shape AND s.variant = m.variant ORDER BY s.allocations LIMIT 1
+    ) s ON true
+ORDER BY array_position('{statement,statements,transactions}', m.shape), m.allocations,
+         array_position('{limit,check,statement_trigger,row_trigger,today,ours}', m.variant);

@@ -1,0 +1,121 @@
+-- Makes a copy of the template into the variant :variant: which triggers are on, and how rows are written.
+
+SELECT :'variant' IN ('ours', 'check') AS our_triggers,
+       :'variant' IN ('today', 'row_trigger') AS row_trigger,
+       :'variant' = 'statement_trigger' AS statement_trigger,
+       :'variant' = 'ours' AS writes_ours,
+       :'variant' = 'today' AS writes_today \gset
+
+-- USER: foreign keys stay.
+\if :our_triggers
+\else
+ALTER TABLE attribution.attribution_allocations DISABLE TRIGGER USER;
+\endif
+
+-- The check that people write: no lock, so two sessions can both insert 100 %.
+\if :row_trigger
+CREATE FUNCTION bench.check_row() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+DECLARE
+    revenue bigint;
+    allocated bigint;
+BEGIN
+    SELECT e.revenue_cents INTO revenue
+    FROM attribution.attribution_events e
+    WHERE e.tenant_id = NEW.tenant_id AND e.id = NEW.event_id;
+    SELECT sum(a.allocated_revenue_cents) INTO allocated
+    FROM attribution.attribution_allocations a
+    WHERE a.tenant_id = NEW.tenant_id AND a.event_id = NEW.event_id AND a.model_version = NEW.model_version;
+    IF allocated IS DISTINCT FROM revenue THEN
+        RAISE EXCEPTION 'allocated % of %', allocated, revenue USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER check_row AFTER INSERT OR UPDATE ON attribution.attribution_allocations
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION bench.check_row();
+\endif
+
+-- The same per statement: faster, but every statement must leave whole events.
+\if :statement_trigger
+CREATE FUNCTION bench.check_statement() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT k.event_id, min(e.revenue_cents) AS revenue, sum(a.allocated_revenue_cents) AS allocated INTO wrong
+    FROM (SELECT DISTINCT tenant_id, event_id, model_version FROM added) k
+        JOIN attribution.attribution_events e ON e.tenant_id = k.tenant_id AND e.id = k.event_id
+        JOIN attribution.attribution_allocations a
+            ON a.tenant_id = k.tenant_id AND a.event_id = k.event_id AND a.model_version = k.model_version
+    GROUP BY k.tenant_id, k.event_id, k.model_version
+    HAVING sum(a.allocated_revenue_cents) <> min(e.revenue_cents)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'allocated % of %', wrong.allocated, wrong.revenue USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER check_statement AFTER INSERT ON attribution.attribution_allocations
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION bench.check_statement();
+\endif
+
+-- bench.write_all() writes every event in one statement, bench.write_one(number) one event.
+CREATE PROCEDURE bench.define_write(statement text)
+    LANGUAGE plpgsql AS $define$
+BEGIN
+    EXECUTE format('CREATE PROCEDURE bench.write_all() LANGUAGE plpgsql AS $$ BEGIN %s; END $$',
+                   replace(statement, ':which', 'true'));
+    EXECUTE format('CREATE PROCEDURE bench.write_one(which integer) LANGUAGE plpgsql AS $$ BEGIN %s; END $$',
+                   replace(statement, ':which', 'j.number = which'));
+END $define$;
+
+\if :writes_ours
+CALL bench.define_write($$
+    PERFORM count(*)
+    FROM bench.journeys j,
+         LATERAL attribution.allocate_event(j.tenant_id, j.event_id, '1.0.0', j.channels, j.weights)
+    WHERE :which
+$$);
+\elif :writes_today
+CALL bench.define_write($$
+    INSERT INTO attribution.attribution_allocations
+        (tenant_id, event_id, model_version, channel, weight, allocation_ratio, allocated_revenue_cents, correlation_id)
+    SELECT tenant_id, event_id, '1.0.0', channel, weight, round(weight / total_weight, 5),
+           whole + CASE WHEN row_number() OVER (PARTITION BY tenant_id, event_id ORDER BY remainder DESC, channel)
+                             <= revenue_cents - sum(whole) OVER (PARTITION BY tenant_id, event_id)
+                        THEN 1 ELSE 0 END,
+           correlation_id
+    FROM (SELECT *, div(revenue_cents * weight, total_weight) AS whole,
+                 mod(revenue_cents * weight, total_weight) AS remainder
+          FROM (SELECT j.tenant_id, j.event_id, e.revenue_cents, e.correlation_id, k.channel, k.weight,
+                       sum(k.weight) OVER (PARTITION BY j.tenant_id, j.event_id) AS total_weight
+                FROM bench.journeys j
+                    JOIN attribution.attribution_events e ON e.tenant_id = j.tenant_id AND e.id = j.event_id,
+                    LATERAL unnest(j.channels, j.weights) AS k (channel, weight)
+                WHERE :which) AS weighted) AS divided
+$$);
+\else
+CALL bench.define_write($$
+    INSERT INTO attribution.attribution_allocations
+        (tenant_id, id, event_id, model_version, channel, weight, allocation_ratio, allocated_revenue_cents, correlation_id)
+    SELECT j.tenant_id, j.id, j.event_id, j.model_version, j.channel, j.weight, j.allocation_ratio,
+           j.allocated_revenue_cents, j.correlation_id
+    FROM bench.allocations j
+    WHERE :which
+$$);
+\endif
+
+CREATE PROCEDURE bench.write(shape text, events integer)
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF shape = 'statement' THEN
+        CALL bench.write_all();
+        RETURN;
+    END IF;
+    FOR which IN 1 .. events LOOP
+        CALL bench.write_one(which);
+        IF shape = 'transactions' THEN
+            COMMIT;
+        END IF;
+    END LOOP;
+END $$;
