@@ -23,7 +23,7 @@ CREATE TABLE attribution.attribution_events (
     CONSTRAINT attribution_events_revenue_sign CHECK (CASE event_type
         WHEN 'touch' THEN revenue_cents = 0
         WHEN 'conversion' THEN revenue_cents > 0
-        ELSE revenue_cents < 0 END),
+        WHEN 'refund' THEN revenue_cents < 0 END),
     CONSTRAINT attribution_events_touch_has_channel CHECK (event_type <> 'touch' OR channel IS NOT NULL),
     CONSTRAINT attribution_events_refund_names_conversion CHECK ((event_type = 'refund') = (refund_of IS NOT NULL)),
     CONSTRAINT attribution_events_occurred_at_range CHECK (

@@ -58,7 +58,7 @@ CREATE FUNCTION attribution.unbalanced_allocations(
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT s.tenant_id, s.model_version, s.event_id, e.revenue_cents, s.allocated_cents,
-           abs(e.revenue_cents - s.allocated_cents)
+           abs(s.allocated_cents - coalesce(e.revenue_cents, 0))
     FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
           FROM attribution.attribution_allocations a
           WHERE unbalanced_allocations.tenant_id IS NULL
@@ -70,10 +70,10 @@ BEGIN ATOMIC
           WHERE a.tenant_id = unbalanced_allocations.tenant_id
             AND (unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version)
           GROUP BY a.tenant_id, a.event_id, a.model_version) s
-    JOIN attribution.attribution_events e ON e.tenant_id = s.tenant_id AND e.id = s.event_id
-    WHERE s.allocated_cents <> e.revenue_cents
+    LEFT JOIN attribution.attribution_events e ON e.tenant_id = s.tenant_id AND e.id = s.event_id
+    WHERE s.allocated_cents IS DISTINCT FROM e.revenue_cents
     ORDER BY s.tenant_id, s.event_id, s.model_version;
 END;
 COMMENT ON FUNCTION attribution.unbalanced_allocations(uuid, text) IS
-'Every (tenant, event, model version) whose allocations do not sum to the revenue of the event, read from the tables now. NULL means all tenants, or all model versions; row security applies to the caller. Cents are minor units; drift is absolute.';
+'Every (tenant, event, model version) whose allocations do not sum to the revenue of the event, read from the tables now. NULL means all tenants, or all model versions; row security applies to the caller. Cents are minor units; drift is absolute. An event that is gone counts as revenue 0 and shows as NULL.';
 REVOKE ALL ON FUNCTION attribution.unbalanced_allocations(uuid, text) FROM PUBLIC;

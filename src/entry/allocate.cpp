@@ -102,7 +102,7 @@ Event read_conversion(Datum tenant_id, Datum event_id) {
                         errdetail("Event %s is a refund: it takes back what its conversion gave to "
                                   "each channel.",
                                   pg::uuid_text(event_id)),
-                        errhint("Allocate the conversion; its refunds follow from what it gave.")));
+                        errhint("This version allocates conversions only.")));
     Event event{.tenant_id = tenant_id,
                 .id = event_id,
                 .revenue_cents = DatumGetInt64(pg::result_value(0, 2, &isnull)),

@@ -73,7 +73,8 @@ void check_revenue(const NewEvent& event) {
     if ((type == "refund") != event.has(refund_of))
         raise_bad("a refund, and only a refund, names a conversion",
                   event.has(refund_of) ? "refund_of is given." : "refund_of is null.",
-                  "Pass the id of the refunded conversion as refund_of.");
+                  event.has(refund_of) ? "Leave refund_of out, or ingest the event as a refund."
+                                       : "Pass the id of the refunded conversion as refund_of.");
 }
 
 NewEvent read_event(FunctionCallInfo fcinfo) {
@@ -93,7 +94,7 @@ NewEvent read_event(FunctionCallInfo fcinfo) {
         if (length == 0)
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                             errmsg("%s must not be empty", argument_names[text]),
-                            errhint("Pass null where there is none.")));
+                            text == source ? 0 : errhint("Pass null where there is none.")));
         if (length > max_text_bytes)
             ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                             errmsg("%s is too long", argument_names[text]),

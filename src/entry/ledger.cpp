@@ -112,19 +112,20 @@ void open_books(Datum* values, const char* nulls) {
     bool isnull;
     const std::string_view wanted = pg::text_of(values[1]);
     const std::string_view other = pg::text_of(pg::result_value(0, 2, &isnull));
-    ereport(
-        ERROR,
-        (errcode(ERRCODE_UNIQUE_VIOLATION),
-         errmsg("conversion is already posted under another model version"),
-         errdetail("Tenant %s: the book of conversion %s is kept under \"%.*s\", not \"%.*s\". "
-                   "It is the first of " INT64_FORMAT ".",
-                   pg::uuid_text(values[0]), pg::uuid_text(pg::result_value(0, 1, &isnull)),
-                   static_cast<int>(other.size()), other.data(), static_cast<int>(wanted.size()),
-                   wanted.data(), DatumGetInt64(pg::result_value(0, 3, &isnull))),
-         errhint("Post one model version per time range."),
-         err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
-         err_generic_string(PG_DIAG_TABLE_NAME, "ledger_books"),
-         err_generic_string(PG_DIAG_CONSTRAINT_NAME, "ledger_books_pkey")));
+    const int64 count = DatumGetInt64(pg::result_value(0, 3, &isnull));
+    const char* more = count == 1 ? "" : psprintf(" It is the first of " INT64_FORMAT ".", count);
+    ereport(ERROR,
+            (errcode(ERRCODE_UNIQUE_VIOLATION),
+             errmsg("conversion is already posted under another model version"),
+             errdetail("Tenant %s: the book of conversion %s is kept under \"%.*s\", not "
+                       "\"%.*s\".%s",
+                       pg::uuid_text(values[0]), pg::uuid_text(pg::result_value(0, 1, &isnull)),
+                       static_cast<int>(other.size()), other.data(),
+                       static_cast<int>(wanted.size()), wanted.data(), more),
+             errhint("Post one model version per time range."),
+             err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
+             err_generic_string(PG_DIAG_TABLE_NAME, "ledger_books"),
+             err_generic_string(PG_DIAG_CONSTRAINT_NAME, "ledger_books_pkey")));
 }
 
 int64 insert_postings(Datum* values, const char* nulls) {

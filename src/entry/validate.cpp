@@ -67,8 +67,8 @@ extern "C" void forget_tables(Datum, Oid relation) {
 /// All queries take arrays in key order and look each key up by LATERAL with OFFSET 0: the planner
 /// must not turn a thousand index lookups into a scan of the table. COLLATE keeps it from the index
 /// on (tenant_id, model_version), which looks as good as the one on the event to a planner without
-/// statistics, and reads all allocations of the tenant for every event. Operators are qualified: the
-/// caller's search_path decides nothing here.
+/// statistics, and reads all allocations of the tenant for every event. Operators are qualified:
+/// the caller's search_path decides nothing here.
 void write_queries(Tables* tables) {
     const char* allocations = pg::qualified_name(tables->allocations);
     const char* events = pg::qualified_name(tables->events);

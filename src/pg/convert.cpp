@@ -90,7 +90,7 @@ std::int64_t unix_milliseconds(TimestampTz time) {
     constexpr std::int64_t epoch_ms =
         std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * (USECS_PER_DAY / 1000);
     // Divide before adding: the last years of timestamptz would overflow.
-    const std::int64_t since_2000_ms = time >= 0 ? time / 1000 : -((-time + 999) / 1000);
+    const std::int64_t since_2000_ms = time / 1000 - (time % 1000 < 0 ? 1 : 0);
     return since_2000_ms + epoch_ms;
 }
 
