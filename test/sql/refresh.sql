@@ -201,7 +201,9 @@ CALL attribution.refresh_all('full');
 RESET attribution.tenant_id;
 CALL attribution.refresh_all();
 SELECT * FROM attribution.mv_allocation_summary;
+\set VERBOSITY sqlstate
 REFRESH MATERIALIZED VIEW attribution.mv_allocation_summary;
+\set VERBOSITY default
 DELETE FROM attribution.refresh_log;
 SELECT count(*) >= 7 AS sees_log FROM attribution.refresh_log;
 RESET ROLE;

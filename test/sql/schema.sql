@@ -24,7 +24,9 @@ END $$;
 DROP EXTENSION attribution;
 -- A schema or an object that somebody prepared is not adopted.
 CREATE SCHEMA attribution;
+\set VERBOSITY terse
 CREATE EXTENSION attribution;
+\set VERBOSITY default
 DROP SCHEMA attribution;
 CREATE EXTENSION attribution SCHEMA public;
 CREATE EXTENSION attribution;
