@@ -11,6 +11,10 @@ BEGIN
     IF grant_access.role_name IS NULL OR wanted IS NULL THEN
         RAISE EXCEPTION 'role_name and access must not be null' USING ERRCODE = '22004';
     END IF;
+    -- GRANT takes even a quoted "public" for everybody.
+    IF NOT EXISTS (SELECT 1 FROM pg_roles r WHERE r.rolname = grant_access.role_name) THEN
+        RAISE EXCEPTION 'role "%" does not exist', grant_access.role_name USING ERRCODE = '42704';
+    END IF;
     IF wanted NOT IN ('reader', 'writer', 'operator') THEN
         RAISE EXCEPTION 'unknown access "%"', wanted
             USING ERRCODE = '22023', HINT = 'Access is one of reader, writer, operator.';
