@@ -85,14 +85,14 @@ SELECT attribution.post_allocations(:b, '7');
 --
 CREATE TEMP TABLE before AS SELECT * FROM attribution.revenue_ledger WHERE tenant_id = :a;
 CALL pg_temp.attempt($$DELETE FROM attribution.revenue_ledger WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
-CALL pg_temp.attempt($$DELETE FROM attribution.ledger_books WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
+CALL pg_temp.attempt($$DELETE FROM attribution.ledger_books WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a' AND conversion_id = '1ed6e200-0000-4000-8000-0000000000e3'$$);
 CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET revenue_cents = revenue_cents + 1 WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
 CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET conversion_id = '1ed6e200-0000-4000-8000-0000000000e3' WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
 CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET allocation_id = NULL, reverses_id = id WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
 CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET posted_at = '2020-01-01' WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
 CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET created_at = '2020-01-01' WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
 CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET id = attribution.uuid_v7() WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
-CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET tenant_id = '1ed6e200-0000-4000-8000-00000000000b' WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
+CALL pg_temp.attempt($$UPDATE attribution.revenue_ledger SET tenant_id = '1ed6e200-0000-4000-8000-00000000000b' WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a' AND conversion_id = '1ed6e200-0000-4000-8000-0000000000e3'$$);
 CALL pg_temp.attempt($$UPDATE attribution.ledger_books SET model_version = '9' WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
 CALL pg_temp.attempt($$UPDATE attribution.ledger_books SET created_at = '2020-01-01' WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a'$$);
 CALL pg_temp.attempt($$TRUNCATE attribution.revenue_ledger$$);
