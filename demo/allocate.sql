@@ -25,20 +25,12 @@ ALTER TABLE demo.credit ADD PRIMARY KEY (model_version, n);
 ANALYZE demo.credit, attribution.attribution_events;
 
 CREATE FUNCTION demo.allocate(model_version text, first bigint, last bigint) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE sql
 AS $$
-DECLARE
-    allocations bigint := count(*)
-        FROM demo.credit c
-        CROSS JOIN LATERAL attribution.allocate_event(c.tenant_id, c.event_id, c.model_version, c.channels, c.weights) AS a
-        WHERE c.model_version = allocate.model_version AND c.n BETWEEN first AND last;
-BEGIN
-    -- Minutes from now autovacuum would do it; a table that was empty a second ago misleads the planner.
-    IF first = 1 THEN
-        ANALYZE attribution.attribution_allocations;
-    END IF;
-    RETURN allocations;
-END;
+    SELECT count(*)
+    FROM demo.credit c
+    CROSS JOIN LATERAL attribution.allocate_event(c.tenant_id, c.event_id, c.model_version, c.channels, c.weights) AS a
+    WHERE c.model_version = allocate.model_version AND c.n BETWEEN first AND last;
 $$;
 
 -- A refund takes from each channel of its conversion what is left of it, by largest remainder over those
