@@ -6,6 +6,8 @@
 \i :prelude
 -- A transaction that looked at temporary objects cannot be prepared.
 \c -
+-- Whatever goes wrong: wait for nobody, and leave nothing prepared behind.
+SET lock_timeout = '10s';
 \set a '''94e9a4ed-0000-4000-8000-00000000000a'''
 \set e1 '''94e9a4ed-0000-4000-8000-0000000000e1'''
 \set e2 '''94e9a4ed-0000-4000-8000-0000000000e2'''
@@ -38,3 +40,4 @@ UPDATE attribution.attribution_events SET revenue_cents = 99 WHERE tenant_id = :
 PREPARE TRANSACTION 'regress_attribution_wrong';
 SELECT count(*) AS prepared FROM pg_prepared_xacts WHERE gid LIKE 'regress_attribution%';
 SELECT count(*) AS wrong FROM attribution.unbalanced_allocations(:a);
+ROLLBACK PREPARED 'regress_attribution_wrong';
