@@ -48,6 +48,10 @@ main() {
         'say sql/install/90-access.sql "CREATE or" "  REPLACE FUNCTION attribution.f() RETURNS int LANGUAGE sql AS \$\$ SELECT 1 \$\$;"'
     refuses 'IF NOT EXISTS in the installation script' adopts_nothing \
         'say sql/install/90-access.sql "CREATE TABLE if not exists attribution.t ();"'
+    refuses 'ADD COLUMN IF NOT EXISTS in the installation script' adopts_nothing \
+        'say sql/install/90-access.sql "ALTER TABLE attribution.tenants ADD COLUMN IF NOT EXISTS x int;"'
+    accepts 'IF NOT EXISTS of a function' adopts_nothing \
+        'say sql/install/90-access.sql "BEGIN" "IF NOT EXISTS (SELECT FROM pg_roles) THEN" "END IF; END;"'
     accepts 'CREATE OR REPLACE in a comment' adopts_nothing 'say sql/install/90-access.sql "-- no CREATE OR REPLACE"'
 
     libraries_with_more_are_refused
@@ -69,7 +73,7 @@ version() {
 adopts_nothing() {
     local found
     found=$(cd "$1" && grep -c . sql/install/*.sql >/dev/null &&
-        perl -0ne 's{^\s*--.*}{}mg; while (/\b(or\s+replace|if\s+not\s+exists)\b/gi) { print "$ARGV: $1\n" }' sql/install/*.sql)
+        perl -0ne 's{^\s*--.*}{}mg; while (/\b(create\s+or\s+replace|(?:create|add)(?:\s+\w+){1,4}?\s+if\s+not\s+exists|add\s+if\s+not\s+exists)\b/gi) { print "$ARGV: $1\n" }' sql/install/*.sql)
     if [ -n "$found" ]; then
         printf '%s\n' "$found"
         return 1
