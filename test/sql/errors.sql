@@ -117,6 +117,7 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('access: argument null',             '22004', '', $$SELECT attribution.grant_access('regress_attribution_stranger', NULL)$$),
     ('access: unknown kind',              '22023', '', $$SELECT attribution.grant_access('regress_attribution_stranger', 'admin')$$),
     ('access: unknown role',              '42704', '', $$SELECT attribution.grant_access('regress_attribution_unknown', 'reader')$$),
+    ('access: role public',               '42704', '', $$SELECT attribution.grant_access('public', 'reader')$$),
     ('binding: argument null',            '22004', '', $$SELECT attribution.bind_tenant(NULL, '$t')$$),
     ('binding: unknown role',             '42704', '', $$SELECT attribution.bind_tenant('regress_attribution_unknown', '$t')$$),
     ('binding: unknown tenant',           '23503', 'tenant_bindings_tenant_fkey', $$SELECT attribution.bind_tenant('regress_attribution_stranger', '$e1')$$),

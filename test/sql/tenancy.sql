@@ -36,6 +36,17 @@ SET attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000';
 SET attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000aa';
 SET attribution.tenant_id = '--7e4a4700-0000-4000-8000-00000000000a';
 RESET attribution.tenant_id;
+-- The spellings of uuid are those of PostgreSQL.
+SELECT spelling, set_config('attribution.tenant_id', spelling, true) = spelling AND attribution.current_tenant() = spelling::uuid AS same
+FROM unnest(ARRAY['7E4A4700-0000-4000-8000-00000000000A', '7e4a470000004000800000000000000a', '7e4a-4700-0000-4000-8000-0000-0000-000a']) AS spelling
+ORDER BY spelling COLLATE "C";
+SET attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000a-';
+SET attribution.tenant_id = '7e4a470-00000-4000-8000-00000000000a';
+SET attribution.tenant_id = '{7e4a4700-0000-4000-8000-00000000000a';
+SET attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000a}';
+SET attribution.tenant_id = ' 7e4a4700-0000-4000-8000-00000000000a';
+SET attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000g';
+SELECT attribution.current_tenant();
 -- It ends with the transaction when it is set with LOCAL, and goes back with a savepoint.
 BEGIN;
 SET LOCAL attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000a';
@@ -58,6 +69,8 @@ CALL pg_temp.attempt($$SELECT attribution.grant_access('regress_attribution_read
 CALL pg_temp.attempt($$SELECT attribution.grant_access('regress_attribution_reader', NULL)$$);
 CALL pg_temp.attempt($$SELECT attribution.grant_access(NULL, 'reader')$$);
 CALL pg_temp.attempt($$SELECT attribution.grant_access('regress_attribution_unknown', 'reader')$$);
+-- Nobody is called public: GRANT would take it for everybody.
+CALL pg_temp.attempt($$SELECT attribution.grant_access('public', 'reader')$$);
 SELECT attribution.grant_access('regress_attribution_reader', 'reader');
 SELECT attribution.grant_access('regress_attribution_writer', 'writer');
 SELECT attribution.grant_access('regress_attribution "operator"', 'operator');

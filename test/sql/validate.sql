@@ -546,6 +546,14 @@ SELECT * FROM attribution.unbalanced_allocations(model_version => 'off') WHERE t
 UPDATE attribution.attribution_allocations SET model_metadata = '{}' WHERE tenant_id = :a AND model_version = 'off';
 DELETE FROM attribution.attribution_allocations WHERE model_version = 'off' AND tenant_id IN (:a, :b);
 SELECT * FROM attribution.unbalanced_allocations() WHERE tenant_id IN (:a, :b);
+-- An event that went past its foreign keys leaves allocations of nothing.
+BEGIN;
+SET LOCAL session_replication_role = replica;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :b AND id = :e1;
+SET LOCAL session_replication_role = origin;
+SELECT * FROM attribution.unbalanced_allocations(:b);
+UPDATE attribution.attribution_allocations SET model_metadata = '{}' WHERE tenant_id = :b AND model_version = 'm1';
+COMMIT;
 -- The trigger functions are for triggers.
 SELECT attribution.check_allocation_sum();
 SELECT attribution.check_event_revenue();
