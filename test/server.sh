@@ -472,7 +472,7 @@ is() {
         ok "$3"
     else
         not_ok "$3"
-        diff -u <(printf '%s\n' "$2") <(printf '%s\n' "$1") | sed '1,2d; s/^/#   /'
+        diff -u <(printf '%s\n' "$2") <(printf '%s\n' "$1") | sed '1,2d; s/^/#   /' || true
     fi
 }
 

@@ -109,6 +109,7 @@ CREATE FUNCTION attribution.allocate_event(
     RETURNS SETOF attribution.attribution_allocations
     LANGUAGE c VOLATILE CALLED ON NULL INPUT ROWS 5
     SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
     AS 'MODULE_PATHNAME', 'attribution_allocate_event_by_weights';
 COMMENT ON FUNCTION attribution.allocate_event(uuid, uuid, text, text[], numeric[]) IS
 'Allocates the revenue of a conversion to channels by the caller''s weights and returns the stored rows in the order of their channels. Ties are decided by allocation_tie_key(). Idempotent: weights of the same ratios return the stored rows, others are refused (23505, allocation_is_unchanged). An unknown model version is recorded as custom. At most 10000 channels.';

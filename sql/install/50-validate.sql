@@ -5,7 +5,7 @@ CREATE FUNCTION attribution.note_allocation_change() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_note_allocation_change';
 COMMENT ON FUNCTION attribution.note_allocation_change() IS
-'Trigger: remembers which (tenant, event, model version) were touched, so that COMMIT checks them together; refuses (23514, allocation_key_is_immutable) a change of a key column.';
+'Trigger: remembers which (tenant, event, model version) were touched, so that COMMIT checks them together; refuses (23514) a change of a key column (allocation_key_is_immutable) or of a posted allocation (posted_allocation_is_frozen).';
 REVOKE ALL ON FUNCTION attribution.note_allocation_change() FROM PUBLIC;
 
 CREATE FUNCTION attribution.check_allocation_sum() RETURNS trigger
@@ -48,6 +48,17 @@ CREATE CONSTRAINT TRIGGER allocation_sum_equals_revenue AFTER UPDATE ON attribut
     FOR EACH ROW WHEN (OLD.revenue_cents IS DISTINCT FROM NEW.revenue_cents)
     EXECUTE FUNCTION attribution.check_event_revenue();
 ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_sum_equals_revenue;
+
+CREATE FUNCTION attribution.keep_event_key() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_keep_event_key';
+COMMENT ON FUNCTION attribution.keep_event_key() IS
+'Trigger: refuses (23514, event_key_is_immutable) a change of tenant or id of an event: its allocations would become another''s.';
+REVOKE ALL ON FUNCTION attribution.keep_event_key() FROM PUBLIC;
+CREATE TRIGGER event_key_is_immutable AFTER UPDATE ON attribution.attribution_events
+    FOR EACH ROW WHEN (OLD.tenant_id IS DISTINCT FROM NEW.tenant_id OR OLD.id IS DISTINCT FROM NEW.id)
+    EXECUTE FUNCTION attribution.keep_event_key();
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER event_key_is_immutable;
 
 -- Two branches instead of an OR: an OR on the parameter would cost the index on tenant_id.
 CREATE FUNCTION attribution.unbalanced_allocations(

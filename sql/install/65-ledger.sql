@@ -108,6 +108,7 @@ CREATE FUNCTION attribution.post_allocations(
     RETURNS bigint
     LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while a table was empty is kept after it grew
     AS 'MODULE_PATHNAME', 'attribution_post_allocations';
 COMMENT ON FUNCTION attribution.post_allocations(uuid, text, timestamptz, timestamptz) IS
 'Copies the allocations of a tenant under a model version into the ledger, those of events that occurred in [occurred_from, occurred_to); NULL means no bound. Returns the number of rows posted; a repeat posts 0. A conversion already posted under another model version is refused (23505, ledger_books_pkey).';

@@ -54,3 +54,29 @@ $$;
 COMMENT ON FUNCTION attribution.grant_access(name, text) IS
 'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, allocate, post) or operator (refresh). Row security still limits it to current_tenant(). For the owner of the tables.';
 REVOKE ALL ON FUNCTION attribution.grant_access(name, text) FROM PUBLIC;
+
+-- Default privileges of the installing role would open what has just been made, the materialized
+-- views of all tenants among it. Only the owner has rights, and PUBLIC those on functions above.
+DO $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        SELECT format('REVOKE ALL ON %s FROM %s', c.oid::regclass,
+                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+        FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.relnamespace = 'attribution'::regnamespace AND a.grantee <> c.relowner
+        UNION
+        SELECT format('REVOKE ALL ON ROUTINE %s FROM %s', p.oid::regprocedure, quote_ident(pg_get_userbyid(a.grantee)))
+        FROM pg_proc p, aclexplode(p.proacl) a
+        WHERE p.pronamespace = 'attribution'::regnamespace AND a.grantee NOT IN (0, p.proowner)
+        UNION
+        SELECT format('REVOKE ALL ON SCHEMA attribution FROM %s',
+                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+        FROM pg_namespace n, aclexplode(n.nspacl) a
+        WHERE n.nspname = 'attribution' AND a.grantee <> n.nspowner
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END;
+$$;

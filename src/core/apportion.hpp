@@ -33,8 +33,8 @@ inline constexpr std::size_t max_shares = 1'000'000;
 inline constexpr std::size_t max_scaled_digits = std::size_t{1} << 24;
 
 /// The most work those weights may be: number of weights x digits x digits, what writing them on
-/// the common scale costs. Two weights at the two ends of PostgreSQL's numeric are within it; more
-/// than about half a second is not. More is Fault::limit_exceeded.
+/// the common scale costs. Two weights at the two ends of PostgreSQL's numeric are within it; what
+/// would take more than a second or two is not. More is Fault::limit_exceeded.
 inline constexpr std::size_t max_scaled_work = std::size_t{1} << 34;
 
 /// allocation_ratio is stored in hundred-thousandths: numeric(6,5).

@@ -205,6 +205,21 @@ bool find_by_key(const NewEvent& event) {
     return SPI_processed > 0;
 }
 
+/// The same for the event that has the id of the key: its own key may have been changed since.
+bool find_by_id(const NewEvent& event) {
+    static constinit pg::Query by_id = {
+        .sql =
+            "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
+            "WHERE tenant_id = $1 AND id = $2",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, UUIDOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    Datum values[] = {event.values[tenant_id], event.values[argument_count]};
+    pg::run(by_id, values);
+    return SPI_processed > 0;
+}
+
 /// The stored event in the last result must have the same content.
 Datum same_event(const NewEvent& event) {
     bool isnull;
@@ -263,7 +278,7 @@ ATTRIBUTION_FUNCTION(attribution_ingest_event) {
     // A row that was in the way and is gone by now was deleted in between: try again.
     for (int tries = 1; id == 0; ++tries) {
         CHECK_FOR_INTERRUPTS();
-        if (entry::find_by_key(event)) {
+        if (entry::find_by_key(event) || entry::find_by_id(event)) {
             outcome = "duplicate";
             id = entry::same_event(event);
         } else if (tries == 10) {

@@ -51,14 +51,17 @@ void check_update(const TriggerData* trigger) {
 }
 
 /// What is posted: allocations of a tenant ($1) under a model version ($2) of events in [$3, $4)
-/// that the ledger does not have.
+/// that the ledger does not have. OFFSET 0 keeps the look-ups by key: a planner without statistics
+/// would read all events of the tenant for each allocation.
 #define UNPOSTED                                                                                   \
     "FROM attribution.attribution_allocations a "                                                  \
-    "JOIN attribution.attribution_events e ON e.tenant_id = a.tenant_id AND e.id = a.event_id "    \
-    "WHERE a.tenant_id = $1 AND e.tenant_id = $1 AND a.model_version = $2 "                        \
-    "AND e.occurred_at >= coalesce($3, '-infinity') AND e.occurred_at < coalesce($4, 'infinity') " \
+    "CROSS JOIN LATERAL (SELECT x.id, x.refund_of FROM attribution.attribution_events x "          \
+    "WHERE x.tenant_id = a.tenant_id AND x.id = a.event_id "                                       \
+    "AND x.occurred_at >= coalesce($3, '-infinity') "                                              \
+    "AND x.occurred_at < coalesce($4, 'infinity') OFFSET 0) e "                                    \
+    "WHERE a.tenant_id = $1 AND a.model_version = $2 "                                             \
     "AND NOT EXISTS (SELECT 1 FROM attribution.revenue_ledger l "                                  \
-    "WHERE l.tenant_id = $1 AND l.allocation_id = a.id) "
+    "WHERE l.tenant_id = a.tenant_id AND l.allocation_id = a.id OFFSET 0) "
 #define POSTING_PARAMETERS                                                                         \
     .parameter_count = 4, .parameter_types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 
@@ -128,11 +131,17 @@ void open_books(Datum* values, const char* nulls) {
              err_generic_string(PG_DIAG_CONSTRAINT_NAME, "ledger_books_pkey")));
 }
 
+/// What appeared since the books were opened waits for the next call: its book may be another. FOR
+/// SHARE holds the allocations as they are until the postings are committed.
 int64 insert_postings(Datum* values, const char* nulls) {
     static constinit pg::Query post = {
         .sql = "INSERT INTO attribution.revenue_ledger "
                "(tenant_id, conversion_id, allocation_id, revenue_cents) "
-               "SELECT $1, coalesce(e.refund_of, e.id), a.id, a.allocated_revenue_cents " UNPOSTED
+               "SELECT $1, b.conversion_id, p.id, p.allocated_revenue_cents "
+               "FROM (SELECT coalesce(e.refund_of, e.id) AS conversion_id, a.id, "
+               "a.allocated_revenue_cents " UNPOSTED "FOR SHARE OF a) p "
+               "JOIN attribution.ledger_books b ON b.tenant_id = $1 "
+               "AND b.conversion_id = p.conversion_id AND b.model_version = $2 "
                "ON CONFLICT (tenant_id, allocation_id) WHERE allocation_id IS NOT NULL DO NOTHING",
         POSTING_PARAMETERS,
         .cursor_options = 0,
@@ -148,6 +157,8 @@ using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_keep_ledger) {
     const TriggerData* trigger = pg::trigger_data(fcinfo, "keep_ledger");
+    if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+        pg::row_trigger(fcinfo, "keep_ledger");
     if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
         entry::raise_append_only(trigger->tg_relation,
                                  psprintf("A row of \"%s\" would be deleted.",

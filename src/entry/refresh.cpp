@@ -111,13 +111,15 @@ int64 rows_written(Oid view) {
 
 /// Locks the view, then refreshes it under a newer snapshot; fills in mode and rows_changed.
 void refresh_view(Oid view, Mode mode, Run* run) {
-    // The mode decides the lock, and whether the view is populated decides the mode: look after a
-    // lock that keeps both forms of REFRESH out.
-    LockRelationOid(view, mode == Mode::full ? AccessExclusiveLock : ExclusiveLock);
+    // Whether the view is populated decides the mode and the mode decides the lock. Look first, so
+    // that the lock seldom has to become stronger, which can deadlock; then again, under the lock.
+    const bool full_at_first =
+        mode == Mode::full || (mode == Mode::automatic && !is_populated(view));
+    LockRelationOid(view, full_at_first ? AccessExclusiveLock : ExclusiveLock);
     if (mode == Mode::automatic)
         mode = is_populated(view) ? Mode::concurrent : Mode::full;
     run->mode = mode_name(mode);
-    if (mode == Mode::full)
+    if (mode == Mode::full && !full_at_first)
         LockRelationOid(view, AccessExclusiveLock);
 
     const char* name = quote_qualified_identifier("attribution", run->view_name);
@@ -135,8 +137,8 @@ void refresh_view(Oid view, Mode mode, Run* run) {
 
 /// Errors of the refresh itself are logged; a cancel or a shutdown is not ours to keep.
 bool is_logged(const ErrorData* error) {
-    return error->sqlerrcode != ERRCODE_QUERY_CANCELED &&
-           ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN);
+    return ERRCODE_TO_CATEGORY(error->sqlerrcode) !=
+           ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION);
 }
 
 /// Writes the log row and returns it, palloc'd in `memory`.
@@ -176,17 +178,22 @@ Datum refresh_and_log(const char* view_name, Mode mode) {
             .started_at = GetCurrentTimestamp(),
             .outcome = "refreshed",
             .error = nullptr};
-    const Oid view = get_relname_relid(view_name, get_namespace_oid("attribution", false));
-    if (!OidIsValid(view))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                        errmsg("materialized view attribution.%s does not exist", view_name)));
-    if (!become_refresher(view)) {
+    // A view that cannot be found fails like one that cannot be refreshed: the others go on.
+    bool skipped = false;
+    ErrorData* failure = pg::attempt([&] {
+        const Oid view = get_relname_relid(view_name, get_namespace_oid("attribution", false));
+        if (!OidIsValid(view))
+            ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                            errmsg("materialized view attribution.%s does not exist", view_name)));
+        if (become_refresher(view))
+            refresh_view(view, mode, &run);
+        else
+            skipped = true;
+    });
+    if (skipped) {
         run.outcome = "skipped";
         ereport(NOTICE, (errmsg("skipped %s: another session is refreshing it", view_name)));
-        return log_run(run, CurrentMemoryContext);
     }
-
-    ErrorData* failure = pg::attempt([&] { refresh_view(view, mode, &run); });
     if (failure != nullptr) {
         if (!is_logged(failure))
             ReThrowError(failure);

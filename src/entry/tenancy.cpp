@@ -1,7 +1,7 @@
 // tenancy: which tenant a session acts for.
 //
 // current_tenant() stands in every row security policy, so it must cost nothing: the setting is
-// parsed when it is set, and the binding of the login role is read once and forgotten when
+// checked when it is set, and the bindings of the acting roles are read once and forgotten when
 // tenant_bindings changes. A binding restricts; it never widens.
 
 #include "entry/tenancy.hpp"
@@ -14,13 +14,21 @@
 namespace attribution::entry {
 namespace {
 
-/// The tenant the login role is bound to, as last read from tenant_bindings.
+/// Who acts: the login role, the role it took on by SET ROLE, and the one whose code runs now. A
+/// binding of any of them restricts: a superuser's ANALYZE runs functions of other roles.
+struct Identity {
+    Oid session_user, outer_user, current_user;
+};
+
+/// The tenant these roles are bound to, as last read from tenant_bindings.
 struct Binding {
     bool known;
     bool bound;
-    Oid session_user;
+    bool contradictory; // bound to different tenants
+    Identity identity;
     Oid relation;
     pg_uuid_t tenant_id;
+    NameData role_name; // whose binding it is
 };
 constinit Binding binding{};
 
@@ -63,10 +71,10 @@ bool tenant_of_setting(pg_uuid_t* tenant_id) {
            parse_uuid(tenant_id_setting, tenant_id);
 }
 
-/// Reads the binding of the login role past row security: it restricts the reader itself.
+/// Reads the bindings past row security: they restrict the reader itself.
 void read_binding() {
-    const Oid session_user = GetSessionUserId();
-    if (binding.known && binding.session_user == session_user)
+    const Identity identity = {GetSessionUserId(), GetOuterUserId(), GetUserId()};
+    if (binding.known && memcmp(&binding.identity, &identity, sizeof identity) == 0)
         return;
     const Oid schema = get_namespace_oid("attribution", true);
     const Oid relation =
@@ -77,28 +85,39 @@ void read_binding() {
                         errhint("Run CREATE EXTENSION attribution.")));
     binding = {.known = false,
                .bound = false,
-               .session_user = session_user,
+               .contradictory = false,
+               .identity = identity,
                .relation = relation,
-               .tenant_id = {}};
-    NameData role_name;
-    namestrcpy(&role_name, GetUserNameFromId(session_user, false));
+               .tenant_id = {},
+               .role_name = {}};
+    NameData names[3];
+    namestrcpy(&names[0], GetUserNameFromId(identity.session_user, false));
+    namestrcpy(&names[1], GetUserNameFromId(identity.outer_user, false));
+    namestrcpy(&names[2], GetUserNameFromId(identity.current_user, false));
 
-    // The latest snapshot: a binding holds from its COMMIT on, also in a transaction begun before.
+    // As a catalog is read, with a snapshot of its own: a binding holds from its COMMIT on, also in
+    // a transaction begun before and in parallel workers.
     Relation table = table_open(relation, AccessShareLock);
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-    TupleTableSlot* slot = table_slot_create(table, nullptr);
-    TableScanDesc scan = table_beginscan(table, snapshot, 0, nullptr);
-    while (table_scan_getnextslot(scan, ForwardScanDirection, slot)) {
+    SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
+    for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
         bool isnull;
-        const Datum name = slot_getattr(slot, 1, &isnull);
-        if (strcmp(NameStr(*DatumGetName(name)), NameStr(role_name)) == 0) {
-            binding.tenant_id = *DatumGetUUIDP(slot_getattr(slot, 2, &isnull));
-            binding.bound = true;
-        }
+        const char* name =
+            NameStr(*DatumGetName(heap_getattr(tuple, 1, RelationGetDescr(table), &isnull)));
+        bool is_ours = false;
+        for (const NameData& ours : names)
+            is_ours = is_ours || strcmp(NameStr(ours), name) == 0;
+        if (!is_ours)
+            continue;
+        const pg_uuid_t tenant_id =
+            *DatumGetUUIDP(heap_getattr(tuple, 2, RelationGetDescr(table), &isnull));
+        binding.contradictory =
+            binding.contradictory ||
+            (binding.bound && memcmp(&binding.tenant_id, &tenant_id, UUID_LEN) != 0);
+        binding.bound = true;
+        binding.tenant_id = tenant_id;
+        namestrcpy(&binding.role_name, name);
     }
-    table_endscan(scan);
-    ExecDropSingleTupleTableSlot(slot);
-    UnregisterSnapshot(snapshot);
+    systable_endscan(scan);
     table_close(table, AccessShareLock);
     binding.known = true;
 }
@@ -109,11 +128,14 @@ bool current_tenant(pg_uuid_t* tenant_id) {
     read_binding();
     if (!binding.bound)
         return set;
+    if (binding.contradictory)
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("roles bound to different tenants act together"),
+                        errhint("Use one bound role in a session.")));
     if (set && memcmp(tenant_id->data, binding.tenant_id.data, UUID_LEN) != 0)
         ereport(ERROR,
                 (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                 errmsg("role \"%s\" may not act for this tenant",
-                        GetUserNameFromId(GetSessionUserId(), false)),
+                 errmsg("role \"%s\" may not act for this tenant", NameStr(binding.role_name)),
                  errdetail("attribution.tenant_id is %s, and the role is bound to another tenant.",
                            tenant_id_setting),
                  errhint("Reset attribution.tenant_id.")));
@@ -151,6 +173,11 @@ void watch_tenant_bindings() {
 void check_tenant(Datum tenant_id) {
     // The role that calls from outside, also where a SECURITY DEFINER function stands between.
     const Oid caller = GetOuterUserId();
+    // Maintenance by a superuser runs functions of other roles: their calls are not the
+    // superuser's.
+    if (InSecurityRestrictedOperation())
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("cannot act for a tenant within a security-restricted operation")));
     read_binding();
     if (outside_row_security(caller) && !binding.bound)
         return;
@@ -229,10 +256,13 @@ ATTRIBUTION_FUNCTION(attribution_touch_updated_at) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_keep_tenant_currency) {
-    const TriggerData* trigger = pg::trigger_data(fcinfo, "keep_tenant_currency");
+    const TriggerData* trigger =
+        pg::row_trigger(fcinfo, "keep_tenant_currency", TRIGGER_EVENT_UPDATE);
     const Relation tenants = trigger->tg_relation;
     const Oid tenants_id = RelationGetRelid(tenants);
-    const Oid events_id = pg::referencing_relation(tenants, "tenant_id", "revenue_cents");
+    const Oid events_id = pg::referencing_relation(
+        tenants, "tenant_id",
+        pg::sibling_function(trigger->tg_trigger->tgfoid, "check_event_revenue"));
     if (!OidIsValid(events_id))
         PG_RETURN_DATUM(PointerGetDatum(nullptr));
 

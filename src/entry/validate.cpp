@@ -15,15 +15,17 @@
 // one waits at 1 and sees the first one's rows at 3. FOR UPDATE at 1 would deadlock with the FOR
 // KEY SHARE that the foreign-key checks of both sessions hold.
 //
-// The set of keys only saves work: a key that is not in it is checked when its row asks. It is
-// forgotten when a subtransaction aborts and at the end of the transaction, and every change opens
-// its key again.
+// The set of keys only saves work. A key counts as checked while no command and no rollback to a
+// savepoint came after its check; any other key is checked when its row asks.
 //
 // All queries run as the owner of the tables, past row security, as PostgreSQL's own foreign-key
 // checks do: the invoker may lack UPDATE, or may have switched the tenant before COMMIT. Relations
 // are found from the OID that fired and its foreign key, never by name.
 
 #include "entry/validate.hpp"
+
+#include <algorithm>
+#include <string_view>
 
 #include "entry/settings.hpp"
 #include "pg/convert.hpp"
@@ -35,8 +37,8 @@ namespace {
 
 constexpr const char* constraint_name = "allocation_sum_equals_revenue";
 constexpr int batch_keys = 1024;
-// 40 bytes of key and some 32 of hash table each: at most some 80 MB. A transaction that touches
-// more keys has the rest checked one by one.
+// 48 bytes, some 32 of hash table and 8 of the list each: some 90 MB at most. A transaction that
+// touches more keys has the rest checked one by one.
 constexpr long max_keys = 1L << 20;
 constexpr int max_model_length = 256;
 
@@ -48,9 +50,11 @@ struct Tables {
     Oid events;
     bool valid;
     int tenant_column, event_column, model_column, channel_column; // in allocations
+    int id_column;
     pg::Query lock;
     pg::Query sum;
     pg::Query sum_all_models;
+    pg::Query find_posting;
 };
 constinit HTAB* known_tables = nullptr;
 
@@ -69,7 +73,7 @@ extern "C" void forget_tables(Datum, Oid relation) {
 /// on (tenant_id, model_version), which looks as good as the one on the event to a planner without
 /// statistics, and reads all allocations of the tenant for every event. Operators are qualified:
 /// the caller's search_path decides nothing here.
-void write_queries(Tables* tables) {
+void write_queries(Tables* tables, Oid ledger) {
     const char* allocations = pg::qualified_name(tables->allocations);
     const char* events = pg::qualified_name(tables->events);
     const char* violation = "SELECT k.i, %s, e.revenue_cents::pg_catalog.text, "
@@ -126,13 +130,16 @@ void write_queries(Tables* tables) {
     appendStringInfoString(&sql, "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
                                  "WITH ORDINALITY AS k (tenant_id, event_id, i) ");
     appendStringInfo(&sql, event, events);
-    appendStringInfo(&sql,
-                     "CROSS JOIN LATERAL (SELECT a.model_version, "
-                     "pg_catalog.sum(a.allocated_revenue_cents) AS allocated FROM %s a "
-                     "WHERE a.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-                     "AND a.event_id OPERATOR(pg_catalog.=) k.event_id "
-                     "AND a.model_version IS NOT NULL GROUP BY a.model_version OFFSET 0) s WHERE ",
-                     allocations);
+    appendStringInfo(
+        &sql,
+        "CROSS JOIN LATERAL (SELECT a.model_version, "
+        "pg_catalog.sum(a.allocated_revenue_cents) AS allocated FROM %s a "
+        "WHERE a.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
+        "AND a.event_id OPERATOR(pg_catalog.=) k.event_id "
+        // Not IS NOT NULL, which 17 and later drop before they look for partial indexes.
+        "AND a.model_version OPERATOR(pg_catalog.>=) '' "
+        "GROUP BY a.model_version OFFSET 0) s WHERE ",
+        allocations);
     appendStringInfo(&sql, drifts, 3);
     appendStringInfoString(&sql, ", s.model_version");
     tables->sum_all_models = {.sql = sql.data,
@@ -140,11 +147,23 @@ void write_queries(Tables* tables) {
                               .parameter_types = {UUIDARRAYOID, UUIDARRAYOID, NUMERICOID},
                               .cursor_options = CURSOR_OPT_GENERIC_PLAN,
                               .plan = nullptr};
+
+    tables->find_posting = {};
+    if (OidIsValid(ledger))
+        tables->find_posting = {
+            .sql = psprintf("SELECT 1 FROM %s l WHERE l.tenant_id OPERATOR(pg_catalog.=) $1 "
+                            "AND l.allocation_id OPERATOR(pg_catalog.=) $2",
+                            pg::qualified_name(ledger)),
+            .parameter_count = 2,
+            .parameter_types = {UUIDOID, UUIDOID},
+            .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+            .plan = nullptr};
     MemoryContextSwitchTo(before);
 }
 
 void discard_queries(Tables* tables) {
-    for (pg::Query* query : {&tables->lock, &tables->sum, &tables->sum_all_models}) {
+    for (pg::Query* query :
+         {&tables->lock, &tables->sum, &tables->sum_all_models, &tables->find_posting}) {
         pg::discard(*query);
         if (query->sql != nullptr)
             pfree(const_cast<char*>(query->sql));
@@ -152,7 +171,17 @@ void discard_queries(Tables* tables) {
     }
 }
 
-Tables* tables_of(Relation allocations) {
+int typed_column(Relation relation, const char* column, Oid type) {
+    const int number = pg::column_number(relation, column);
+    if (get_atttype(RelationGetRelid(relation), static_cast<AttrNumber>(number)) != type)
+        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+                        errmsg("column \"%s\" of relation \"%s\" is not of type %s", column,
+                               RelationGetRelationName(relation), format_type_be(type))));
+    return number;
+}
+
+/// `own_function` is any function of the extension: the others are found beside it.
+Tables* tables_of(Relation allocations, Oid own_function) {
     if (known_tables == nullptr) {
         HASHCTL control{};
         control.keysize = sizeof(Oid);
@@ -168,12 +197,16 @@ Tables* tables_of(Relation allocations) {
         *tables = {.allocations = relation, .events = InvalidOid, .valid = false};
     if (!tables->valid) {
         discard_queries(tables);
-        tables->events = pg::referenced_relation(allocations, "event_id");
-        tables->tenant_column = pg::column_number(allocations, "tenant_id");
-        tables->event_column = pg::column_number(allocations, "event_id");
-        tables->model_column = pg::column_number(allocations, "model_version");
-        tables->channel_column = pg::column_number(allocations, "channel");
-        write_queries(tables);
+        tables->events = pg::referenced_relation(
+            allocations, "event_id", pg::sibling_function(own_function, "check_event_revenue"));
+        tables->tenant_column = typed_column(allocations, "tenant_id", UUIDOID);
+        tables->id_column = typed_column(allocations, "id", UUIDOID);
+        tables->event_column = typed_column(allocations, "event_id", UUIDOID);
+        tables->model_column = typed_column(allocations, "model_version", TEXTOID);
+        tables->channel_column = typed_column(allocations, "channel", TEXTOID);
+        write_queries(tables,
+                      pg::referencing_relation(allocations, "allocation_id",
+                                               pg::sibling_function(own_function, "keep_ledger")));
         tables->valid = true;
     }
     return tables;
@@ -193,7 +226,9 @@ static_assert(sizeof(Key) == 40, "hashed as bytes: no padding");
 
 struct Touch {
     Key key;
-    bool open;
+    bool open;            // in the list of open keys
+    uint32 generation;    // of its last check
+    CommandId checked_at; // the command id after the check's own commands
 };
 
 struct Model {
@@ -203,21 +238,14 @@ struct Model {
 
 struct Touches {
     HTAB* keys;
+    Touch** open; // what must be checked
+    long open_count, open_room;
+    uint32 generation; // of the transaction: one more with each rollback to a savepoint
     HTAB* models;
     const char** model_names; // by number
-    uint32 model_count;
-    uint32 model_room;
+    uint32 model_count, model_room;
 };
 constinit Touches* touches = nullptr; // in TopTransactionContext
-
-/// Everything noted is forgotten; rows that ask later are checked one by one.
-void forget_touches() {
-    if (touches == nullptr)
-        return;
-    hash_destroy(touches->keys);
-    hash_destroy(touches->models);
-    touches = nullptr;
-}
 
 extern "C" void at_transaction_end(XactEvent event, void*) {
     // The memory goes with TopTransactionContext. PRE_COMMIT and PRE_PREPARE are not yet the end.
@@ -227,9 +255,9 @@ extern "C" void at_transaction_end(XactEvent event, void*) {
 
 extern "C" void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId,
                                       void*) {
-    // What was checked inside may be wrong without it.
-    if (event == SUBXACT_EVENT_ABORT_SUB)
-        forget_touches();
+    // What was checked inside, or with what was written inside, may be wrong without it.
+    if (event == SUBXACT_EVENT_ABORT_SUB && touches != nullptr)
+        ++touches->generation;
 }
 
 Touches* current_touches() {
@@ -253,6 +281,19 @@ Touches* current_touches() {
     return touches;
 }
 
+/// Room for one more element in an array of TopTransactionContext.
+template <class Element, class Count>
+void make_room(Element** array, Count count, Count* room) {
+    if (count < *room)
+        return;
+    const Count larger = *room == 0 ? 64 : *room * 2;
+    const Size size = sizeof(Element) * static_cast<Size>(larger);
+    *array = static_cast<Element*>(*array == nullptr
+                                       ? MemoryContextAllocHuge(TopTransactionContext, size)
+                                       : repalloc_huge(*array, size));
+    *room = larger;
+}
+
 uint32 model_number(Datum model_version) {
     Touches* all = current_touches();
     const std::string_view text = pg::text_of(model_version);
@@ -264,16 +305,10 @@ uint32 model_number(Datum model_version) {
     if (all->model_count > 0 && strcmp(all->model_names[all->model_count - 1], name) == 0)
         return all->model_count; // rows of one statement mostly share it
 
+    make_room(&all->model_names, all->model_count, &all->model_room);
     bool found;
     auto* model = static_cast<Model*>(hash_search(all->models, name, HASH_ENTER, &found));
     if (!found) {
-        if (all->model_count == all->model_room) {
-            all->model_room = all->model_room == 0 ? 16 : all->model_room * 2;
-            const Size size = sizeof(const char*) * all->model_room;
-            all->model_names = static_cast<const char**>(
-                all->model_names == nullptr ? MemoryContextAlloc(TopTransactionContext, size)
-                                            : repalloc(all->model_names, size));
-        }
         all->model_names[all->model_count] = model->name;
         model->number = ++all->model_count;
     }
@@ -284,40 +319,73 @@ const char* model_name(uint32 number) {
     return number == 0 ? "" : touches->model_names[number - 1];
 }
 
-Key key_of(const Tables* tables, TupleTableSlot* row) {
+Datum not_null(TupleTableSlot* row, int column) {
     bool isnull;
+    const Datum value = slot_getattr(row, column, &isnull);
+    if (isnull)
+        ereport(ERROR,
+                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                 errmsg("column \"%s\" must not be null",
+                        NameStr(TupleDescAttr(row->tts_tupleDescriptor, column - 1)->attname))));
+    return value;
+}
+
+Key key_of(const Tables* tables, TupleTableSlot* row) {
     Key key;
     key.allocations = tables->allocations;
-    key.tenant_id = *DatumGetUUIDP(slot_getattr(row, tables->tenant_column, &isnull));
-    key.event_id = *DatumGetUUIDP(slot_getattr(row, tables->event_column, &isnull));
-    key.model = model_number(slot_getattr(row, tables->model_column, &isnull));
+    key.tenant_id = *DatumGetUUIDP(not_null(row, tables->tenant_column));
+    key.event_id = *DatumGetUUIDP(not_null(row, tables->event_column));
+    key.model = model_number(not_null(row, tables->model_column));
     return key;
 }
 
-/// The key that stands for all model versions of an updated event; false when nothing references
-/// the relation, so that there are no allocations.
+/// The key that stands for all model versions of an updated event; false when no allocations
+/// reference the relation.
 bool key_of_event(const TriggerData* trigger, Key* key) {
     const Relation events = trigger->tg_relation;
-    key->allocations = pg::referencing_relation(events, "event_id", "allocated_revenue_cents");
+    key->allocations = pg::referencing_relation(
+        events, "event_id",
+        pg::sibling_function(trigger->tg_trigger->tgfoid, "check_allocation_sum"));
     if (!OidIsValid(key->allocations))
         return false;
-    bool isnull;
     key->model = 0;
-    key->tenant_id = *DatumGetUUIDP(
-        slot_getattr(trigger->tg_newslot, pg::column_number(events, "tenant_id"), &isnull));
+    key->tenant_id =
+        *DatumGetUUIDP(not_null(trigger->tg_newslot, typed_column(events, "tenant_id", UUIDOID)));
     key->event_id =
-        *DatumGetUUIDP(slot_getattr(trigger->tg_newslot, pg::column_number(events, "id"), &isnull));
+        *DatumGetUUIDP(not_null(trigger->tg_newslot, typed_column(events, "id", UUIDOID)));
     return true;
+}
+
+void open_touch(Touches* all, Touch* touch) {
+    if (touch->open)
+        return;
+    make_room(&all->open, all->open_count, &all->open_room);
+    all->open[all->open_count++] = touch;
+    touch->open = true;
 }
 
 /// Opens the key: its sum must be checked (again).
 void note(const Key& key) {
     Touches* all = current_touches();
     const bool full = hash_get_num_entries(all->keys) >= max_keys;
+    bool found;
     auto* touch =
-        static_cast<Touch*>(hash_search(all->keys, &key, full ? HASH_FIND : HASH_ENTER, nullptr));
-    if (touch != nullptr)
-        touch->open = true;
+        static_cast<Touch*>(hash_search(all->keys, &key, full ? HASH_FIND : HASH_ENTER, &found));
+    if (touch == nullptr)
+        return;
+    if (!found)
+        *touch = {.key = key, .open = false, .generation = 0, .checked_at = 0};
+    open_touch(all, touch);
+}
+
+/// After a rollback to a savepoint no check counts any more: opens all of them at once, so that
+/// they are checked together and their events locked in order.
+void open_all_outdated(Touches* all) {
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, all->keys);
+    while (auto* touch = static_cast<Touch*>(hash_seq_search(&scan)))
+        if (touch->generation != all->generation)
+            open_touch(all, touch);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -338,6 +406,11 @@ struct Findings {
     Violation first_newer; // right for this transaction's snapshot, wrong for the newest
     long newer_count;
 };
+
+bool same_event(const Key& a, const Key& b) {
+    return memcmp(&a.tenant_id, &b.tenant_id, UUID_LEN) == 0 &&
+           memcmp(&a.event_id, &b.event_id, UUID_LEN) == 0;
+}
 
 int compare_keys(const void* left, const void* right) {
     const Key& a = *static_cast<const Key*>(left);
@@ -409,31 +482,7 @@ Violation kept(Violation violation, MemoryContext memory) {
     return violation;
 }
 
-/// Checks keys of one pair of tables, at most batch_keys, sorted, all with a model or all without.
-void check_batch(Tables* tables, const Key* keys, int count, Findings* findings) {
-    CHECK_FOR_INTERRUPTS();
-    const bool all_models = keys[0].model == 0;
-    const Arrays arrays = arrays_of(keys, count);
-    Datum lock_values[] = {arrays.tenants, arrays.events};
-    const Datum tolerance = DirectFunctionCall1(int4_numeric, Int32GetDatum(sum_tolerance_cents));
-    Datum sum_values[] = {arrays.tenants, arrays.events, all_models ? tolerance : arrays.models,
-                          tolerance};
-    pg::Query& sum = all_models ? tables->sum_all_models : tables->sum;
-
-    pg::run(tables->lock, lock_values);
-    SPI_freetuptable(SPI_tuptable);
-    pg::run_latest(sum, sum_values);
-    List* violations = read_violations(keys);
-    SPI_freetuptable(SPI_tuptable);
-    if (violations == NIL)
-        return;
-
-    // A transaction that is right by its own snapshot may succeed when it runs again.
-    List* own = violations;
-    if (IsolationUsesXactSnapshot()) {
-        pg::run_as_of(sum, GetTransactionSnapshot(), sum_values);
-        own = read_violations(keys);
-    }
+void collect(const List* violations, const List* own, Findings* findings) {
     ListCell* cell;
     foreach (cell, violations) {
         const auto* violation = static_cast<const Violation*>(lfirst(cell));
@@ -443,6 +492,54 @@ void check_batch(Tables* tables, const Key* keys, int count, Findings* findings)
         } else if (findings->newer_count++ == 0) {
             findings->first_newer = kept(*violation, findings->memory);
         }
+    }
+}
+
+/// Locks the events of the keys, sorted, so that sessions wait for each other in one order.
+void lock_events(Tables* tables, const Key* keys, long count, MemoryContext batch_memory) {
+    for (long from = 0; from < count; from += batch_keys) {
+        CHECK_FOR_INTERRUPTS();
+        MemoryContextSwitchTo(batch_memory);
+        const Arrays arrays =
+            arrays_of(keys + from, static_cast<int>(std::min<long>(batch_keys, count - from)));
+        Datum values[] = {arrays.tenants, arrays.events};
+        pg::run(tables->lock, values);
+        SPI_freetuptable(SPI_tuptable);
+        MemoryContextReset(batch_memory);
+    }
+}
+
+/// Sums the keys, all with a model or all without, and collects what is wrong.
+void sum_keys(Tables* tables, const Key* keys, long count, Findings* findings,
+              MemoryContext batch_memory) {
+    if (count == 0)
+        return;
+    const bool all_models = keys[0].model == 0;
+    pg::Query& sum = all_models ? tables->sum_all_models : tables->sum;
+    for (long from = 0; from < count; from += batch_keys) {
+        CHECK_FOR_INTERRUPTS();
+        MemoryContextSwitchTo(batch_memory);
+        const Arrays arrays =
+            arrays_of(keys + from, static_cast<int>(std::min<long>(batch_keys, count - from)));
+        const Datum tolerance =
+            DirectFunctionCall1(int4_numeric, Int32GetDatum(sum_tolerance_cents));
+        Datum values[] = {arrays.tenants, arrays.events, all_models ? tolerance : arrays.models,
+                          tolerance};
+        pg::run_latest(sum, values);
+        if (SPI_processed > 0) {
+            MemoryContextSwitchTo(batch_memory);
+            List* violations = read_violations(keys + from);
+            List* own = violations;
+            // A transaction that is right by its own snapshot may succeed when it runs again.
+            if (IsolationUsesXactSnapshot()) {
+                pg::run_as_of(sum, GetTransactionSnapshot(), values);
+                MemoryContextSwitchTo(batch_memory);
+                own = read_violations(keys + from);
+            }
+            collect(violations, own, findings);
+        }
+        SPI_freetuptable(SPI_tuptable);
+        MemoryContextReset(batch_memory);
     }
 }
 
@@ -481,62 +578,136 @@ void check_batch(Tables* tables, const Key* keys, int count, Findings* findings)
     pg_unreachable();
 }
 
-/// Checks the given keys; raises at the first violation after counting all.
-void check_keys(Key* keys, long count) {
+/// Checks the keys of one pair of tables, sorted: locks all events, then sums.
+void check_tables(const Key* keys, long count, Oid own_function, Findings* findings,
+                  MemoryContext batch_memory) {
+    // A key without model covers all models of its event, and comes first.
+    auto* events = static_cast<Key*>(palloc_extended(sizeof(Key) * count, MCXT_ALLOC_HUGE));
+    auto* by_model = static_cast<Key*>(palloc_extended(sizeof(Key) * count, MCXT_ALLOC_HUGE));
+    auto* all_models = static_cast<Key*>(palloc_extended(sizeof(Key) * count, MCXT_ALLOC_HUGE));
+    long event_count = 0;
+    long by_model_count = 0;
+    long all_models_count = 0;
+    bool covered = false;
+    for (long i = 0; i < count; ++i) {
+        if (event_count == 0 || !same_event(events[event_count - 1], keys[i])) {
+            events[event_count++] = keys[i];
+            covered = keys[i].model == 0;
+            if (covered)
+                all_models[all_models_count++] = keys[i];
+        }
+        if (!covered)
+            by_model[by_model_count++] = keys[i];
+    }
+
+    Relation allocations = table_open(keys[0].allocations, AccessShareLock);
+    Tables* tables = tables_of(allocations, own_function);
+    pg::OwnerRights rights = pg::act_as_owner(tables->events);
+    lock_events(tables, events, event_count, batch_memory);
+    pg::act_as_before(rights);
+    // What the owner of the allocations may not see of another owner's events counts as missing.
+    rights = pg::act_as_owner(tables->allocations);
+    sum_keys(tables, by_model, by_model_count, findings, batch_memory);
+    sum_keys(tables, all_models, all_models_count, findings, batch_memory);
+    pg::act_as_before(rights);
+    table_close(allocations, AccessShareLock);
+}
+
+/// Checks the given keys; raises the first violation after counting all.
+void check_keys(Key* keys, long count, Oid own_function) {
     qsort(keys, count, sizeof(Key), compare_keys);
     Findings findings{};
     findings.memory = CurrentMemoryContext;
     SPI_connect();
+    const MemoryContext memory = CurrentMemoryContext;
     const MemoryContext batch_memory =
-        AllocSetContextCreate(CurrentMemoryContext, "attribution check", ALLOCSET_DEFAULT_SIZES);
-    for (long from = 0; from < count;) {
-        long to = from + 1;
-        while (to < count && to - from < batch_keys &&
-               keys[to].allocations == keys[from].allocations &&
-               (keys[to].model == 0) == (keys[from].model == 0))
+        AllocSetContextCreate(memory, "attribution check", ALLOCSET_DEFAULT_SIZES);
+    const int settings = pg::prefer_indexes();
+    for (long from = 0, to = 0; from < count; from = to) {
+        while (to < count && keys[to].allocations == keys[from].allocations)
             ++to;
-        Relation allocations = table_open(keys[from].allocations, AccessShareLock);
-        Tables* tables = tables_of(allocations);
-        const pg::OwnerRights rights = pg::act_as_owner(tables->events);
-        const MemoryContext before = MemoryContextSwitchTo(batch_memory);
-        check_batch(tables, keys + from, static_cast<int>(to - from), &findings);
-        MemoryContextSwitchTo(before);
-        MemoryContextReset(batch_memory);
-        pg::act_as_before(rights);
-        table_close(allocations, AccessShareLock);
-        from = to;
+        MemoryContextSwitchTo(memory);
+        check_tables(keys + from, to - from, own_function, &findings, batch_memory);
     }
+    pg::restore_settings(settings);
     if (findings.count > 0 || findings.newer_count > 0)
         raise_violation(findings);
     SPI_finish();
 }
 
 /// A row asks: is its key known to be right? If not, checks all that is open.
-void check_touched(const Key& key) {
+void check_touched(const Key& key, Oid own_function) {
     Touches* all = current_touches();
-    const auto* touch = static_cast<Touch*>(hash_search(all->keys, &key, HASH_FIND, nullptr));
+    auto* touch = static_cast<Touch*>(hash_search(all->keys, &key, HASH_FIND, nullptr));
     if (touch == nullptr) {
-        // Not remembered: nothing would open it again.
+        // Not noted: nothing would open it again.
         Key alone = key;
-        check_keys(&alone, 1);
+        check_keys(&alone, 1, own_function);
         return;
     }
-    if (!touch->open)
-        return;
+    if (!touch->open) {
+        if (touch->generation != all->generation)
+            open_all_outdated(all);
+        else if (touch->checked_at != GetCurrentCommandId(false))
+            open_touch(all, touch); // a later command may have changed it without a note so far
+        else
+            return;
+    }
 
-    auto* open = static_cast<Key*>(MemoryContextAllocHuge(
-        CurrentMemoryContext, sizeof(Key) * hash_get_num_entries(all->keys)));
-    long count = 0;
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, all->keys);
-    while (auto* entry = static_cast<Touch*>(hash_seq_search(&scan)))
-        if (entry->open)
-            open[count++] = entry->key;
-    check_keys(open, count);
-    // Our own queries change nothing: what was open is right until the next change.
+    const long count = all->open_count;
+    auto* keys = static_cast<Key*>(palloc_extended(sizeof(Key) * count, MCXT_ALLOC_HUGE));
     for (long i = 0; i < count; ++i)
-        static_cast<Touch*>(hash_search(all->keys, &open[i], HASH_FIND, nullptr))->open = false;
-    pfree(open);
+        keys[i] = all->open[i]->key;
+    check_keys(keys, count, own_function);
+    for (long i = 0; i < count; ++i) {
+        all->open[i]->open = false;
+        all->open[i]->generation = all->generation;
+        all->open[i]->checked_at = GetCurrentCommandId(false);
+    }
+    all->open_count = 0;
+    pfree(keys);
+}
+
+/// A posted allocation does not change at all. Posting holds the rows FOR SHARE, so an update that
+/// waited for it must look at what was committed meanwhile.
+void refuse_change_of_posted(const TriggerData* trigger, Tables* tables) {
+    if (tables->find_posting.sql == nullptr)
+        return;
+    Datum values[] = {not_null(trigger->tg_trigslot, tables->tenant_column),
+                      not_null(trigger->tg_trigslot, tables->id_column)};
+    SPI_connect();
+    const int settings = pg::prefer_indexes();
+    const pg::OwnerRights rights = pg::act_as_owner(tables->allocations);
+    pg::run_latest(tables->find_posting, values);
+    const bool posted = SPI_processed > 0;
+    pg::act_as_before(rights);
+    pg::restore_settings(settings);
+    SPI_finish();
+    if (posted)
+        ereport(ERROR,
+                (errcode(ERRCODE_CHECK_VIOLATION), errmsg("a posted allocation never changes"),
+                 errdetail("Allocation %s is in the ledger.", pg::uuid_text(values[1])),
+                 errhint("A correction is a reversing entry in the ledger."),
+                 errtableconstraint(trigger->tg_relation, "posted_allocation_is_frozen")));
+}
+
+void refuse_change_of_key(const TriggerData* trigger, const Tables* tables, const Key& key) {
+    const Key new_key = key_of(tables, trigger->tg_newslot);
+    const std::string_view channel =
+        pg::text_of(not_null(trigger->tg_trigslot, tables->channel_column));
+    const std::string_view new_channel =
+        pg::text_of(not_null(trigger->tg_newslot, tables->channel_column));
+    if (memcmp(&key, &new_key, sizeof key) == 0 && channel == new_channel)
+        return;
+    ereport(ERROR,
+            (errcode(ERRCODE_CHECK_VIOLATION),
+             errmsg("tenant, event, model version and channel of an allocation never change"),
+             errdetail("The row of event %s, model version \"%s\", channel \"%.*s\" would "
+                       "become another.",
+                       pg::uuid_text(UUIDPGetDatum(&key.event_id)), model_name(key.model),
+                       static_cast<int>(channel.size()), channel.data()),
+             errhint("Delete the allocation and insert another."),
+             errtableconstraint(trigger->tg_relation, "allocation_key_is_immutable")));
 }
 
 } // namespace
@@ -552,44 +723,30 @@ void watch_transactions() {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_note_allocation_change) {
-    const TriggerData* trigger = pg::trigger_data(fcinfo, "note_allocation_change");
-    const entry::Tables* tables = entry::tables_of(trigger->tg_relation);
+    const TriggerData* trigger = pg::row_trigger(fcinfo, "note_allocation_change");
+    entry::Tables* tables = entry::tables_of(trigger->tg_relation, trigger->tg_trigger->tgfoid);
     const entry::Key key = entry::key_of(tables, trigger->tg_trigslot);
     entry::note(key);
     if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
-        const entry::Key new_key = entry::key_of(tables, trigger->tg_newslot);
-        bool isnull;
-        const std::string_view channel =
-            pg::text_of(slot_getattr(trigger->tg_trigslot, tables->channel_column, &isnull));
-        const std::string_view new_channel =
-            pg::text_of(slot_getattr(trigger->tg_newslot, tables->channel_column, &isnull));
-        if (memcmp(&key, &new_key, sizeof key) != 0 || channel != new_channel)
-            ereport(
-                ERROR,
-                (errcode(ERRCODE_CHECK_VIOLATION),
-                 errmsg("tenant, event, model version and channel of an allocation never change"),
-                 errdetail("The row of event %s, model version \"%s\", channel \"%.*s\" would "
-                           "become another.",
-                           pg::uuid_text(UUIDPGetDatum(&key.event_id)),
-                           entry::model_name(key.model), static_cast<int>(channel.size()),
-                           channel.data()),
-                 errhint("Delete the allocation and insert another."),
-                 errtableconstraint(trigger->tg_relation, "allocation_key_is_immutable")));
+        entry::refuse_change_of_key(trigger, tables, key);
+        entry::refuse_change_of_posted(trigger, tables);
     }
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }
 
 ATTRIBUTION_FUNCTION(attribution_check_allocation_sum) {
-    const TriggerData* trigger = pg::trigger_data(fcinfo, "check_allocation_sum");
-    const entry::Tables* tables = entry::tables_of(trigger->tg_relation);
-    entry::check_touched(entry::key_of(tables, trigger->tg_trigslot));
+    const TriggerData* trigger = pg::row_trigger(fcinfo, "check_allocation_sum");
+    const Oid own_function = trigger->tg_trigger->tgfoid;
+    const entry::Tables* tables = entry::tables_of(trigger->tg_relation, own_function);
+    entry::check_touched(entry::key_of(tables, trigger->tg_trigslot), own_function);
     if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-        entry::check_touched(entry::key_of(tables, trigger->tg_newslot));
+        entry::check_touched(entry::key_of(tables, trigger->tg_newslot), own_function);
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }
 
 ATTRIBUTION_FUNCTION(attribution_note_event_revenue) {
-    const TriggerData* trigger = pg::trigger_data(fcinfo, "note_event_revenue");
+    const TriggerData* trigger =
+        pg::row_trigger(fcinfo, "note_event_revenue", TRIGGER_EVENT_UPDATE);
     entry::Key key;
     if (entry::key_of_event(trigger, &key))
         entry::note(key);
@@ -597,9 +754,23 @@ ATTRIBUTION_FUNCTION(attribution_note_event_revenue) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_check_event_revenue) {
-    const TriggerData* trigger = pg::trigger_data(fcinfo, "check_event_revenue");
+    const TriggerData* trigger =
+        pg::row_trigger(fcinfo, "check_event_revenue", TRIGGER_EVENT_UPDATE);
     entry::Key key;
     if (entry::key_of_event(trigger, &key))
-        entry::check_touched(key);
+        entry::check_touched(key, trigger->tg_trigger->tgfoid);
+    PG_RETURN_DATUM(PointerGetDatum(nullptr));
+}
+
+ATTRIBUTION_FUNCTION(attribution_keep_event_key) {
+    const TriggerData* trigger = pg::row_trigger(fcinfo, "keep_event_key", TRIGGER_EVENT_UPDATE);
+    // Allocations belong to an event by its key: another row that takes it over would take them.
+    const int id = entry::typed_column(trigger->tg_relation, "id", UUIDOID);
+    ereport(ERROR,
+            (errcode(ERRCODE_CHECK_VIOLATION), errmsg("tenant and id of an event never change"),
+             errdetail("Event %s would become another.",
+                       pg::uuid_text(entry::not_null(trigger->tg_trigslot, id))),
+             errhint("Insert another event."),
+             errtableconstraint(trigger->tg_relation, "event_key_is_immutable")));
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

@@ -148,9 +148,10 @@ void pg_call(Body&& body) {
 
 /// Runs PostgreSQL code in a subtransaction. Returns nullptr when it went well; else the
 /// subtransaction is undone and the error is returned, copied into the caller's memory context.
-/// `body` is C: it owns nothing and throws nothing.
+/// `body` is C: it owns nothing and throws nothing. Never inlined: after the longjmp, variables of
+/// this frame that changed are lost, and they must not be the caller's.
 template <class Body>
-[[nodiscard]] ErrorData* attempt(Body&& body) {
+[[nodiscard, gnu::noinline]] ErrorData* attempt(Body&& body) {
     static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
                   "the closure must own nothing: capture by reference");
     const MemoryContext caller_memory = CurrentMemoryContext;

@@ -31,6 +31,7 @@ extern "C" {
 #include "fmgr.h"                  // the calling convention
 #include "funcapi.h"               // sets of rows
 #include "miscadmin.h"             // user ids and interrupts
+#include "parser/parse_func.h"     // functions by name
 #include "storage/lmgr.h"          // locks on relations
 #include "storage/lock.h"          // the advisory lock of a refresher
 #include "utils/acl.h"             // privileges

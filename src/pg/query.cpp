@@ -55,6 +55,17 @@ void discard(Query& query) {
     query.plan = nullptr;
 }
 
+int prefer_indexes() {
+    const int level = NewGUCNestLevel();
+    set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                      false);
+    return level;
+}
+
+void restore_settings(int settings) {
+    AtEOXact_GUC(true, settings);
+}
+
 Datum result_value(uint64 row, int number, bool* isnull) {
     return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
 }

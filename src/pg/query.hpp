@@ -35,6 +35,12 @@ int run_latest(Query& query, Datum* values, const char* nulls = nullptr);
 Query one_uuid_query(const char* sql);
 void discard(Query& query);
 
+/// Plans made until restore_settings() avoid scans of whole tables: a plan that was made while a
+/// table was empty is kept after it grew. Returns what restore_settings() takes; an error restores
+/// by itself.
+int prefer_indexes();
+void restore_settings(int settings);
+
 /// Value of column `number` (from 1) in row `row` (from 0) of the last result.
 Datum result_value(uint64 row, int number, bool* isnull);
 

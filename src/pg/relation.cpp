@@ -25,14 +25,24 @@ bool starts_at_column(Oid constraint, const char* column) {
     return found;
 }
 
+bool has_trigger(Oid relation_id, Oid function) {
+    Relation relation = relation_open(relation_id, AccessShareLock);
+    const TriggerDesc* triggers = relation->trigdesc;
+    bool found = false;
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i)
+        found = found || triggers->triggers[i].tgfoid == function;
+    relation_close(relation, AccessShareLock);
+    return found;
+}
+
 Oid across_foreign_key(Relation relation, int trigger_kind, const char* column,
-                       const char* marker) {
+                       Oid trigger_function) {
     const TriggerDesc* triggers = relation->trigdesc;
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
         if (RI_FKey_trigger_type(trigger.tgfoid) == trigger_kind &&
             OidIsValid(trigger.tgconstraint) && starts_at_column(trigger.tgconstraint, column) &&
-            get_attnum(trigger.tgconstrrelid, marker) != InvalidAttrNumber)
+            has_trigger(trigger.tgconstrrelid, trigger_function))
             return trigger.tgconstrrelid;
     }
     return InvalidOid;
@@ -54,8 +64,14 @@ bool is_owner(Oid relation, Oid role) {
     return has_privs_of_role(role, owner);
 }
 
-Oid referenced_relation(Relation child, const char* column) {
-    const Oid parent = across_foreign_key(child, RI_TRIGGER_FK, column, "id");
+Oid sibling_function(Oid function, const char* name) {
+    char* schema = get_namespace_name(get_func_namespace(function));
+    return LookupFuncName(list_make2(makeString(schema), makeString(pstrdup(name))), 0, nullptr,
+                          false);
+}
+
+Oid referenced_relation(Relation child, const char* column, Oid trigger_function) {
+    const Oid parent = across_foreign_key(child, RI_TRIGGER_FK, column, trigger_function);
     if (!OidIsValid(parent))
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
@@ -66,8 +82,8 @@ Oid referenced_relation(Relation child, const char* column) {
     return parent;
 }
 
-Oid referencing_relation(Relation parent, const char* column, const char* marker) {
-    return across_foreign_key(parent, RI_TRIGGER_PK, column, marker);
+Oid referencing_relation(Relation parent, const char* column, Oid trigger_function) {
+    return across_foreign_key(parent, RI_TRIGGER_PK, column, trigger_function);
 }
 
 int column_number(Relation relation, const char* column) {
@@ -101,6 +117,16 @@ TriggerData* trigger_data(FunctionCallInfo fcinfo, const char* function_name) {
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
                         errmsg("%s() must be called as a trigger", function_name)));
     return reinterpret_cast<TriggerData*>(fcinfo->context);
+}
+
+TriggerData* row_trigger(FunctionCallInfo fcinfo, const char* function_name, int event) {
+    TriggerData* trigger = trigger_data(fcinfo, function_name);
+    if (!TRIGGER_FIRED_AFTER(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+        (event >= 0 &&
+         (trigger->tg_event & TRIGGER_EVENT_OPMASK) != static_cast<TriggerEvent>(event)))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("%s() is not a trigger function for this event", function_name)));
+    return trigger;
 }
 
 } // namespace attribution::pg

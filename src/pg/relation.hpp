@@ -11,13 +11,17 @@ const char* qualified_name(Oid relation);
 /// True when `role` has the rights of the relation's owner.
 bool is_owner(Oid relation, Oid role);
 
-/// The relation that the foreign key on column `column` of `child` references. Raises when there
-/// is none.
-Oid referenced_relation(Relation child, const char* column);
+/// The function of this name, without arguments, in the schema of another function.
+Oid sibling_function(Oid function, const char* name);
 
-/// The relation that references `parent` through a foreign key on its column `column` and also has
-/// a column `marker`; InvalidOid when there is none.
-Oid referencing_relation(Relation parent, const char* column, const char* marker);
+/// The relation that a foreign key on column `column` of `child` references and that has a trigger
+/// calling `trigger_function`: users may add foreign keys of their own, on both sides. Raises when
+/// there is none.
+Oid referenced_relation(Relation child, const char* column, Oid trigger_function);
+
+/// The relation that references `parent` through a foreign key on its column `column` and that has
+/// a trigger calling `trigger_function`; InvalidOid when there is none.
+Oid referencing_relation(Relation parent, const char* column, Oid trigger_function);
 
 /// The number of a column. Raises when the relation has none of that name.
 int column_number(Relation relation, const char* column);
@@ -35,5 +39,8 @@ void act_as_before(const OwnerRights& rights);
 
 /// Raises the protocol error of a trigger function that was called otherwise.
 TriggerData* trigger_data(FunctionCallInfo fcinfo, const char* function_name);
+
+/// The same for AFTER ROW triggers, of one TRIGGER_EVENT_... only unless any will do.
+TriggerData* row_trigger(FunctionCallInfo fcinfo, const char* function_name, int event = -1);
 
 } // namespace attribution::pg

@@ -11,7 +11,7 @@ CREATE VIEW pg_temp.events AS
     SELECT right(tenant_id::text, 1) AS tenant, event_type AS type, revenue_cents AS cents, external_event_id, correlation_id, channel, source, occurred_at, raw_payload
     FROM attribution.attribution_events
     WHERE tenant_id IN ('146e57ed-0000-4000-8000-00000000000a', '146e57ed-0000-4000-8000-00000000000b')
-    ORDER BY tenant_id, occurred_at, event_type, revenue_cents;
+    ORDER BY tenant_id, occurred_at, event_type, revenue_cents, external_event_id, correlation_id, channel, source;
 
 --
 -- The key is the external id
@@ -130,6 +130,11 @@ SELECT outcome FROM attribution.ingest_event(:a, 'x', 'conversion', '2024-03-05 
 -- An event that was deleted can come again.
 DELETE FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id = 'test:rolled:back';
 SELECT outcome FROM attribution.ingest_event(:a, 'x', 'conversion', '2024-03-05 12:00Z', 3, 'test:rolled:back');
+-- An event whose key was changed by hand is still known by its id.
+SELECT outcome FROM attribution.ingest_event(:a, 'stripe', 'conversion', '2024-03-05 12:00Z', 7, correlation_id => 'pi_rekeyed');
+UPDATE attribution.attribution_events SET external_event_id = 'stripe:charge:rekeyed' WHERE tenant_id = :a AND correlation_id = 'pi_rekeyed';
+SELECT outcome FROM attribution.ingest_event(:a, 'stripe', 'conversion', '2024-03-05 12:00Z', 7, correlation_id => 'pi_rekeyed');
+CALL pg_temp.attempt($$SELECT attribution.ingest_event('146e57ed-0000-4000-8000-00000000000a', 'stripe', 'conversion', '2024-03-05 12:00Z', 8, correlation_id => 'pi_rekeyed')$$);
 -- Isolation levels: a duplicate is found at each of them.
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT outcome FROM attribution.ingest_event(:a, 'x', 'conversion', '2024-03-05 12:00Z', 3, 'test:rolled:back');

@@ -144,6 +144,18 @@ SELECT * FROM attribution.channel_performance(:a, 'none');
 SELECT * FROM attribution.channel_performance(NULL, '1');
 
 --
+-- A posted allocation is frozen, and with it the revenue of its event
+--
+CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET model_metadata = '{}'
+    WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a' AND model_version = '1'
+      AND event_id = '1ed6e200-0000-4000-8000-0000000000e1'$$);
+CALL pg_temp.attempt($$DELETE FROM attribution.attribution_allocations
+    WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a' AND model_version = '1'
+      AND event_id = '1ed6e200-0000-4000-8000-0000000000e1' AND channel = 'tv'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_events SET revenue_cents = revenue_cents + 1
+    WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a' AND id = '1ed6e200-0000-4000-8000-0000000000e1'$$);
+
+--
 -- Who posts: post_allocations runs as the owner of the tables, for the caller's tenant only
 --
 CREATE ROLE regress_attribution_poster;

@@ -268,7 +268,7 @@ CALL pg_temp.attempt($$SELECT attribution.realtime_revenue('7e4a4700-0000-4000-8
 RESET attribution.tenant_id;
 SELECT attribution.post_allocations(:b, '1');
 RESET SESSION AUTHORIZATION;
--- SET ROLE does not shake it off: the login counts. A superuser who borrows the role is not bound by it.
+-- SET ROLE does not shake it off, and who borrows a bound role is bound too: any acting role counts.
 SET ROLE regress_attribution_writer;
 SELECT attribution.current_tenant();
 SET attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000b';
@@ -320,6 +320,51 @@ INSERT INTO attribution.tenants (id, name) VALUES ('7e4a4700-0000-4000-8000-0000
 SELECT attribution.bind_tenant('regress_attribution_writer', '7e4a4700-0000-4000-8000-00000000000c');
 CALL pg_temp.attempt($$DELETE FROM attribution.tenants WHERE id = '7e4a4700-0000-4000-8000-00000000000c'$$);
 SELECT attribution.bind_tenant('regress_attribution_writer', NULL);
+
+-- Parallel workers read the binding as well.
+CREATE ROLE regress_attribution_parallel;
+SELECT attribution.grant_access('regress_attribution_parallel', 'reader');
+SELECT count(set_config(name, 'on', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+SET ROLE regress_attribution_parallel;
+SET attribution.tenant_id = '7e4a4700-0000-4000-8000-00000000000a';
+SELECT count(*), sum(revenue_cents) FROM attribution.attribution_events WHERE tenant_id::text LIKE '7e4a4700%';
+RESET attribution.tenant_id;
+RESET ROLE;
+SELECT count(set_config(name, 'off', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+
+-- An index function that a superuser's ANALYZE runs acts for nobody.
+CREATE ROLE regress_attribution_evil;
+SELECT attribution.grant_access('regress_attribution_evil', 'reader');
+SELECT attribution.bind_tenant('regress_attribution_evil', :a);
+CREATE SCHEMA evil AUTHORIZATION regress_attribution_evil;
+SET ROLE regress_attribution_evil;
+CREATE FUNCTION evil.look(i integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN i; END $$;
+CREATE TABLE evil.bait AS SELECT i FROM generate_series(1, 3) AS i;
+CREATE INDEX bait_look ON evil.bait (evil.look(i));
+CREATE TABLE evil.loot (what text);
+CREATE OR REPLACE FUNCTION evil.look(i integer) RETURNS integer LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM set_config('attribution.tenant_id', '7e4a4700-0000-4000-8000-00000000000b', true);
+    BEGIN
+        INSERT INTO evil.loot SELECT 'event ' || revenue_cents FROM attribution.attribution_events;
+    EXCEPTION WHEN OTHERS THEN
+        INSERT INTO evil.loot VALUES (SQLSTATE || ' ' || SQLERRM);
+    END;
+    BEGIN
+        INSERT INTO evil.loot SELECT 'revenue ' || total_revenue_cents
+        FROM attribution.realtime_revenue('7e4a4700-0000-4000-8000-00000000000b');
+    EXCEPTION WHEN OTHERS THEN
+        INSERT INTO evil.loot VALUES (SQLSTATE || ' ' || SQLERRM);
+    END;
+    RETURN i;
+END $$;
+RESET ROLE;
+ANALYZE evil.bait;
+SELECT DISTINCT what FROM evil.loot ORDER BY 1;
+SELECT attribution.bind_tenant('regress_attribution_evil', NULL);
+DROP SCHEMA evil CASCADE;
+DROP OWNED BY regress_attribution_evil, regress_attribution_parallel;
+DROP ROLE regress_attribution_evil, regress_attribution_parallel;
 
 DROP OWNED BY regress_attribution_nobody, regress_attribution_reader, regress_attribution_writer, "regress_attribution ""operator""", regress_attribution_super;
 DROP ROLE regress_attribution_nobody, regress_attribution_reader, regress_attribution_writer, "regress_attribution ""operator""", regress_attribution_super;

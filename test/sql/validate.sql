@@ -554,6 +554,80 @@ SET LOCAL session_replication_role = origin;
 SELECT * FROM attribution.unbalanced_allocations(:b);
 UPDATE attribution.attribution_allocations SET model_metadata = '{}' WHERE tenant_id = :b AND model_version = 'm1';
 COMMIT;
+--
+-- The key of an event never changes: its allocations would become another event's
+--
+CALL pg_temp.attempt($$UPDATE attribution.attribution_events
+    SET id = CASE id WHEN '5a11da7e-0000-4000-8000-0000000000e1'::uuid THEN '5a11da7e-0000-4000-8000-0000000000ff'::uuid
+                     ELSE '5a11da7e-0000-4000-8000-0000000000e1'::uuid END
+    WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000a'
+      AND id IN ('5a11da7e-0000-4000-8000-0000000000e1', '5a11da7e-0000-4000-8000-0000000000e2')$$);
+
+--
+-- A key that was checked is checked again after every later command, noted or not: a trigger that
+-- makes the checks early comes before the notes of its statement
+--
+\set SHOW_CONTEXT never
+CREATE FUNCTION pg_temp.eager() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    SET CONSTRAINTS ALL IMMEDIATE;
+    SET CONSTRAINTS ALL DEFERRED;
+    RETURN NULL;
+END $$;
+BEGIN;
+INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents) VALUES (:e1, 'early', 'email', 99), (:e2, 'early', 'email', 50);
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+CREATE TRIGGER a_eager AFTER UPDATE ON attribution.attribution_allocations FOR EACH ROW EXECUTE FUNCTION pg_temp.eager();
+UPDATE attribution.attribution_allocations
+SET allocated_revenue_cents = allocated_revenue_cents + CASE event_id WHEN :e2 THEN 777 ELSE 0 END
+WHERE tenant_id = :a AND model_version = 'early';
+COMMIT;
+\set SHOW_CONTEXT errors
+
+--
+-- Tables of users that look like ours, and owners that differ
+--
+CREATE SCHEMA decoy;
+-- Tables made before and after others: the one whose trigger sorts first is not always the same.
+CREATE TABLE decoy.forecast (tenant_id uuid, event_id uuid, model_version text, channel text, allocated_revenue_cents bigint,
+    FOREIGN KEY (tenant_id, event_id) REFERENCES attribution.attribution_events (tenant_id, id));
+CALL pg_temp.attempt($$UPDATE attribution.attribution_events SET revenue_cents = 77
+    WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000a' AND id = '5a11da7e-0000-4000-8000-0000000000e1'$$);
+-- Our own foreign key made anew comes after the other's.
+BEGIN;
+ALTER TABLE attribution.attribution_allocations DROP CONSTRAINT attribution_allocations_event_fkey;
+ALTER TABLE attribution.attribution_allocations ADD CONSTRAINT attribution_allocations_event_fkey
+    FOREIGN KEY (tenant_id, event_id) REFERENCES attribution.attribution_events (tenant_id, id) ON DELETE CASCADE;
+CALL pg_temp.attempt($$UPDATE attribution.attribution_events SET revenue_cents = 77
+    WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000a' AND id = '5a11da7e-0000-4000-8000-0000000000e1'$$);
+ROLLBACK;
+DROP SCHEMA decoy CASCADE;
+BEGIN;
+CREATE ROLE regress_attribution_other;
+GRANT USAGE ON SCHEMA attribution TO regress_attribution_other;
+ALTER TABLE attribution.attribution_events OWNER TO regress_attribution_other;
+GRANT SELECT ON attribution.attribution_allocations TO regress_attribution_other;
+INSERT INTO allocations (model_version, channel, allocated_revenue_cents) VALUES ('owners', 'email', 1);
+COMMIT;
+
+-- Null keys, which only the owner can make possible, and triggers in wrong places.
+BEGIN;
+ALTER TABLE attribution.attribution_allocations ALTER event_id DROP NOT NULL;
+CALL pg_temp.attempt($$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+    VALUES ('5a11da7e-0000-4000-8000-00000000000a', NULL, '1', 'tv', 1)$$);
+ROLLBACK;
+CREATE TABLE pg_temp.misused (id uuid, tenant_id uuid, event_id uuid, model_version text, channel text, updated_at integer);
+CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH STATEMENT EXECUTE FUNCTION attribution.note_allocation_change();
+INSERT INTO misused DEFAULT VALUES;
+DROP TRIGGER misused ON misused;
+CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH ROW EXECUTE FUNCTION attribution.note_event_revenue();
+INSERT INTO misused DEFAULT VALUES;
+DROP TRIGGER misused ON misused;
+CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH ROW EXECUTE FUNCTION attribution.note_allocation_change();
+INSERT INTO misused DEFAULT VALUES;
+DROP TABLE misused;
+
 -- The trigger functions are for triggers.
 SELECT attribution.check_allocation_sum();
 SELECT attribution.check_event_revenue();
