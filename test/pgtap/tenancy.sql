@@ -205,6 +205,10 @@ SELECT set_eq($$
     SELECT DISTINCT t.name FROM tenant_table t, pg_temp.run_as('tap_writer', pg_temp.a()::text,
         'INSERT INTO attribution.dead_events (tenant_id, source, error_code) VALUES (''aaaaaaaa-0000-4000-8000-000000000000'', ''x'', ''y'')') AS s
     WHERE t.name = 'attribution.dead_events' AND (s.state, s.result) = ('00000', '1')
+    UNION
+    SELECT DISTINCT t.name FROM tenant_table t, pg_temp.run_as('tap_writer', pg_temp.a()::text,
+        'UPDATE attribution.attribution_allocations SET weight = 2 WHERE model_version LIKE ''draft %''') AS s
+    WHERE t.name = 'attribution.attribution_allocations' AND (s.state, s.result) = ('00000', '1')
 $$, ARRAY['attribution.attribution_allocations', 'attribution.dead_events'], 'a writer does write rows of its own tenant');
 SELECT is_empty($$
     SELECT relation, statement FROM attempt WHERE level IN (0, 1) AND kind IN ('insert', 'any', 'give') AND state <> '42501'
@@ -309,7 +313,7 @@ $$, 'events and keys of tenant B mean nothing under tenant A');
 
 -- An imbalance of both tenants, which the tolerance let in.
 SET LOCAL attribution.sum_tolerance_cents = 1000;
-UPDATE attribution.attribution_allocations SET allocated_revenue_cents = allocated_revenue_cents + 7 WHERE event_id IN (pg_temp.a(2), pg_temp.b(2)) AND channel LIKE 'channel %';
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = allocated_revenue_cents + 7 WHERE event_id IN (pg_temp.a(2), pg_temp.b(2)) AND model_version LIKE 'draft %';
 SET CONSTRAINTS ALL IMMEDIATE;
 SET CONSTRAINTS ALL DEFERRED;
 RESET attribution.sum_tolerance_cents;

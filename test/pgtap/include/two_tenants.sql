@@ -43,6 +43,8 @@ BEGIN
             (tenant_id, event_id, model_version, channel, weight, allocation_ratio, allocated_revenue_cents, model_metadata)
         VALUES (ids[1], ids[4], 'model ' || secret, 'channel ' || secret, 1, 1, -100, jsonb_build_object('note', secret));
         PERFORM attribution.post_allocations(ids[1], 'model ' || secret);
+        -- What is posted never changes; this is not posted.
+        PERFORM attribution.allocate_event(ids[1], ids[3], 'draft ' || secret, ARRAY['channel ' || secret], ARRAY[1]);
         INSERT INTO attribution.reconciliation_runs (tenant_id, id, state, last_run_at, error_message, run_metadata) VALUES
             (ids[1], ids[7], 'completed', '2026-01-05 10:00Z', NULL, jsonb_build_object('note', secret)),
             (ids[1], ids[8], 'failed', '2026-01-06 10:00Z', 'failure ' || secret, NULL),
