@@ -118,7 +118,10 @@ restored() {
 promises_hold() {
     local way=$1
     refuses 23514 allocation_sum_equals_revenue "UPDATE attribution.attribution_allocations SET allocated_revenue_cents = allocated_revenue_cents + 1
-        WHERE (tenant_id, id) = (SELECT tenant_id, id FROM attribution.attribution_allocations LIMIT 1)" "$way: a wrong sum"
+        WHERE (tenant_id, id) = (SELECT tenant_id, id FROM attribution.attribution_allocations WHERE model_version = '2.0.0' LIMIT 1)" "$way: a wrong sum"
+    refuses 23514 posted_allocation_is_frozen "UPDATE attribution.attribution_allocations SET weight = 2
+        WHERE (tenant_id, id) = (SELECT tenant_id, allocation_id FROM attribution.revenue_ledger WHERE allocation_id IS NOT NULL LIMIT 1)" \
+        "$way: a change of what is posted"
     refuses 23514 allocation_sum_equals_revenue "UPDATE attribution.attribution_events SET revenue_cents = revenue_cents + 1
         WHERE (tenant_id, id) = (SELECT tenant_id, event_id FROM attribution.attribution_allocations WHERE allocated_revenue_cents > 0 LIMIT 1)" \
         "$way: another revenue"
