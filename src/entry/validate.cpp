@@ -37,8 +37,8 @@ namespace {
 
 constexpr const char* constraint_name = "allocation_sum_equals_revenue";
 constexpr int batch_keys = 1024;
-// 92 MB at a million keys, and 40 more while they are checked [measured]. A transaction that touches
-// more keys has the rest checked one by one.
+// 92 MB at a million keys, and 40 more while they are checked [measured]. A transaction that
+// touches more keys has the rest checked one by one.
 constexpr long max_keys = 1L << 20;
 constexpr int max_model_length = 256;
 

@@ -1,5 +1,6 @@
 // A module that does everything wrong on purpose: it throws every kind of exception through
-// src/pg/boundary.hpp and counts the C++ objects that stay alive. Never installed with the extension.
+// src/pg/boundary.hpp and counts the C++ objects that stay alive. Never installed with the
+// extension.
 
 #include <new>
 #include <stdexcept>
@@ -89,7 +90,9 @@ void throw_kind(std::string_view kind) {
 
 } // namespace
 
-TEST_FUNCTION(boundary_live_objects) { PG_RETURN_INT64(live_objects); }
+TEST_FUNCTION(boundary_live_objects) {
+    PG_RETURN_INT64(live_objects);
+}
 
 /// Throws in C++; returns when the kind is unknown.
 TEST_FUNCTION(boundary_throw) {
