@@ -6,6 +6,7 @@
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
+#include "pg/relation.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -431,4 +432,14 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
     entry::return_stored(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo));
     SPI_finish();
     PG_RETURN_NULL();
+}
+
+ATTRIBUTION_FUNCTION(attribution_keep_model) {
+    const TriggerData* trigger = pg::trigger_data(fcinfo, "keep_model");
+    ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("a model version never changes"),
+                    errdetail("A row of \"%s\" would be updated.",
+                              RelationGetRelationName(trigger->tg_relation)),
+                    errhint("Changing your mind is a new model version."),
+                    errtableconstraint(trigger->tg_relation, "model_version_is_immutable")));
+    PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

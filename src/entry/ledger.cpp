@@ -171,16 +171,6 @@ ATTRIBUTION_FUNCTION(attribution_keep_ledger) {
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }
 
-ATTRIBUTION_FUNCTION(attribution_keep_model) {
-    const TriggerData* trigger = pg::trigger_data(fcinfo, "keep_model");
-    ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("a model version never changes"),
-                    errdetail("A row of \"%s\" would be updated.",
-                              RelationGetRelationName(trigger->tg_relation)),
-                    errhint("Changing your mind is a new model version."),
-                    errtableconstraint(trigger->tg_relation, "model_version_is_immutable")));
-    PG_RETURN_DATUM(PointerGetDatum(nullptr));
-}
-
 ATTRIBUTION_FUNCTION(attribution_post_allocations) {
     PreventCommandIfReadOnly("post_allocations()");
     for (int i = 0; i < 2; ++i)
