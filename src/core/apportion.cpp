@@ -6,7 +6,6 @@
 #include <limits>
 #include <numeric>
 #include <optional>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -14,12 +13,12 @@
 #include <fmt/format.h>
 
 #include "core/error.hpp"
+#include "core/wide.hpp"
 
 namespace attribution::core {
 namespace {
 
 using boost::multiprecision::cpp_int;
-__extension__ typedef unsigned __int128 Uint128; // NOLINT(modernize-use-using)
 
 /// Room for a few values on the stack and for many on the heap: most conversions have a handful of
 /// channels, and a malloc per event would cost more than the arithmetic.
@@ -40,12 +39,6 @@ private:
     std::vector<Value> heap_;
     std::span<Value> values_;
 };
-
-/// What must hold whatever the input is; failing is a bug here, reported instead of miscounted.
-void ensure(bool holds, const char* what) {
-    if (!holds)
-        throw std::logic_error(what);
-}
 
 std::uint64_t magnitude_of(Cents total) {
     const auto bits = static_cast<std::uint64_t>(total);

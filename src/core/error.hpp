@@ -9,6 +9,7 @@
 #endif
 
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -40,5 +41,12 @@ private:
     std::string detail_;
     std::string hint_;
 };
+
+/// What must hold whatever the input is; failing is a bug here or of the caller, reported instead
+/// of miscounted.
+inline void ensure(bool holds, const char* what) {
+    if (!holds)
+        throw std::logic_error(what);
+}
 
 } // namespace attribution::core
