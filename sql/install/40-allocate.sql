@@ -114,3 +114,33 @@ CREATE FUNCTION attribution.allocate_event(
 COMMENT ON FUNCTION attribution.allocate_event(uuid, uuid, text, text[], numeric[]) IS
 'Allocates the revenue of a conversion to channels by the caller''s weights and returns the stored rows in the order of their channels. Ties are decided by allocation_tie_key(). Idempotent: weights of the same ratios return the stored rows, others are refused (23505, allocation_is_unchanged). An unknown model version is recorded as custom. At most 10000 channels.';
 REVOKE ALL ON FUNCTION attribution.allocate_event(uuid, uuid, text, text[], numeric[]) FROM PUBLIC;
+
+CREATE FUNCTION attribution.allocate_event(tenant_id uuid, event_id uuid, model_version text)
+    RETURNS SETOF attribution.attribution_allocations
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT ROWS 5
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
+    AS 'MODULE_PATHNAME', 'attribution_allocate_event';
+COMMENT ON FUNCTION attribution.allocate_event(uuid, uuid, text) IS
+'Allocates a conversion to the channels of its journey by the weights of the model version, or a refund to what is left per channel of its conversion, and returns the stored rows in the order of their channels. Allocating a conversion allocates its refunds with it, allocating a refund those before it. Idempotent: what is stored is returned, never recomputed.';
+REVOKE ALL ON FUNCTION attribution.allocate_event(uuid, uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION attribution.define_model(tenant_id uuid, model_version text, method text, parameters jsonb DEFAULT '{}')
+    RETURNS void
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
+    AS 'MODULE_PATHNAME', 'attribution_define_model';
+COMMENT ON FUNCTION attribution.define_model(uuid, text, text, jsonb) IS
+'Defines a model version of a tenant, once: the same definition again changes nothing, another one is refused (23505). method: first_touch, last_touch, last_non_direct, linear, position_based, time_decay, custom. parameters of all methods: lookback_days (30), exclude_channels; of last_non_direct: direct_channels (["direct"]); of position_based: position_weights ({"first": 40, "middle": 20, "last": 40}); of time_decay: half_life_days (7); of custom: channel_weights ({channel: weight}), default_weight (0), or none at all when the caller gives the weights of each event. 22023 for anything else.';
+REVOKE ALL ON FUNCTION attribution.define_model(uuid, text, text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION attribution.computed_allocations(
+    stream bigint, OUT id uuid, OUT event_id uuid, OUT channel text, OUT weight numeric, OUT ratio numeric,
+    OUT cents bigint, OUT correlation_id text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE STRICT
+    AS 'MODULE_PATHNAME', 'attribution_computed_allocations';
+COMMENT ON FUNCTION attribution.computed_allocations(bigint) IS
+'Internal: the way of computed rows into the INSERT of the allocating functions. Called by anybody else it raises 22023.';
+REVOKE ALL ON FUNCTION attribution.computed_allocations(bigint) FROM PUBLIC;

@@ -24,7 +24,8 @@ BEGIN
     EXECUTE 'GRANT USAGE ON SCHEMA attribution TO ' || grantee;
     EXECUTE 'GRANT SELECT ON attribution.currencies, attribution.tenants, attribution.attribution_events, '
         'attribution.dead_events, attribution.attribution_models, attribution.attribution_allocations, '
-        'attribution.ledger_books, attribution.revenue_ledger, attribution.reconciliation_runs TO ' || grantee;
+        'attribution.ledger_books, attribution.revenue_ledger, attribution.reconciliation_runs, '
+        'attribution.allocation_runs, attribution.allocation_failures, attribution.allocation_progress TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.realtime_revenue(uuid), attribution.reconciliation_status(uuid), '
         'attribution.channel_performance(uuid, text, timestamptz, timestamptz), '
         'attribution.unbalanced_allocations(uuid, text) TO ' || grantee;
@@ -39,8 +40,12 @@ BEGIN
         'ON attribution.attribution_allocations TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION '
         'attribution.ingest_event(uuid, text, text, timestamptz, bigint, text, text, uuid, text, uuid, jsonb), '
-        'attribution.allocate_event(uuid, uuid, text, text[], numeric[]), '
+        'attribution.define_model(uuid, text, text, jsonb), '
+        'attribution.allocate_event(uuid, uuid, text), attribution.allocate_event(uuid, uuid, text, text[], numeric[]), '
+        'attribution.computed_allocations(bigint), '
         'attribution.post_allocations(uuid, text, timestamptz, timestamptz) TO ' || grantee;
+    EXECUTE 'GRANT EXECUTE ON PROCEDURE '
+        'attribution.allocate_events(uuid, text, timestamptz, timestamptz, integer, uuid, bigint, bigint, bigint) TO ' || grantee;
     IF wanted = 'writer' THEN
         RETURN;
     END IF;
@@ -52,7 +57,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION attribution.grant_access(name, text) IS
-'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, allocate, post) or operator (refresh). Row security still limits it to current_tenant(). For the owner of the tables.';
+'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, define models, allocate, post) or operator (refresh). Row security still limits it to current_tenant(). For the owner of the tables.';
 REVOKE ALL ON FUNCTION attribution.grant_access(name, text) FROM PUBLIC;
 
 -- Default privileges of the installing role would open what has just been made, the materialized

@@ -241,15 +241,9 @@ ATTRIBUTION_FUNCTION(attribution_refresh_all) {
     if (PG_ARGISNULL(0))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("mode must not be null")));
     const entry::Mode mode = entry::read_mode(pg::text_of(PG_GETARG_DATUM(0)));
-    const bool can_commit = fcinfo->context != nullptr && IsA(fcinfo->context, CallContext) &&
-                            !castNode(CallContext, fcinfo->context)->atomic;
-    if (!can_commit)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-                 errmsg("refresh_all() cannot run inside a transaction block"),
-                 errdetail("It commits after each view."),
-                 errhint("CALL it outside BEGIN ... COMMIT, or SELECT attribution.refresh(...) "
-                         "for each view.")));
+    pg::check_may_commit(fcinfo, "refresh_all()", "It commits after each view.",
+                         "CALL it outside BEGIN ... COMMIT, or SELECT attribution.refresh(...) "
+                         "for each view.");
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     for (const char* view_name : entry::view_names) {
         Datum values[] = {CStringGetTextDatum(view_name),

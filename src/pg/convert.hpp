@@ -28,6 +28,24 @@ Datum text_datum(std::string_view text); // palloc'd
 /// A numeric as the core reads it; the digits are palloc'd.
 core::Decimal decimal_of(Datum numeric);
 
+/// The longest channel, model version or key, in bytes.
+inline constexpr std::size_t max_text_bytes = 255;
+
+/// Raises 22023 for an empty text and 54000 for one above max_text_bytes; `name` is what the user
+/// calls the argument.
+void check_text(Datum text, const char* name);
+
+/// Raises 22004 for the first NULL among the named arguments.
+void check_not_null(FunctionCallInfo fcinfo, std::span<const char* const> argument_names);
+
+/// `count` zeroed values, palloc'd.
+template <class Value>
+std::span<Value> make_span(std::size_t count) {
+    return {static_cast<Value*>(palloc_extended(sizeof(Value) * (count == 0 ? 1 : count),
+                                                MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)),
+            count};
+}
+
 /// Elements of a one-dimensional array without NULLs. Raises 22023 for more dimensions, 22004 for a
 /// NULL element, 54000 for more than `limit` elements; an empty array gives no elements.
 /// `name` is what the user calls the argument.

@@ -8,6 +8,8 @@
 #include "core/apportion.hpp"
 #include "core/error.hpp"
 #include "core/identity.hpp"
+#include "core/model.hpp"
+#include "core/refund.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.
 #define PGDLLEXPORT __attribute__((visibility("default")))
@@ -31,6 +33,7 @@ extern "C" {
 #include "fmgr.h"                  // the calling convention
 #include "funcapi.h"               // sets of rows
 #include "miscadmin.h"             // user ids and interrupts
+#include "nodes/params.h"          // parameters of streamed queries
 #include "parser/parse_func.h"     // functions by name
 #include "storage/lmgr.h"          // locks on relations
 #include "storage/lock.h"          // the advisory lock of a refresher
@@ -41,6 +44,7 @@ extern "C" {
 #include "utils/guc.h"             // settings
 #include "utils/hsearch.h"         // hash tables
 #include "utils/inval.h"           // cache invalidation
+#include "utils/jsonb.h"           // parameters of models
 #include "utils/lsyscache.h"       // names from OIDs
 #include "utils/memutils.h"        // memory contexts
 #include "utils/numeric.h"         // numeric weights

@@ -41,6 +41,46 @@ int run_latest(Query& query, Datum* values, const char* nulls) {
     return run_as_of(query, GetLatestSnapshot(), values, nulls);
 }
 
+namespace {
+
+/// A receiver of rows as the executor knows it.
+struct StreamReceiver {
+    DestReceiver base;
+    Receiver receive;
+    void* state;
+};
+
+extern "C" void start_stream(DestReceiver*, int, TupleDesc) {}
+extern "C" void end_stream(DestReceiver*) {}
+extern "C" bool receive_row(TupleTableSlot* row, DestReceiver* self) {
+    const auto* receiver = reinterpret_cast<StreamReceiver*>(self);
+    receiver->receive(row, receiver->state);
+    return true;
+}
+
+} // namespace
+
+void stream(Query& query, Datum* values, const char* nulls, Receiver receive, void* state) {
+    StreamReceiver receiver{};
+    receiver.base.receiveSlot = receive_row;
+    receiver.base.rStartup = start_stream;
+    receiver.base.rShutdown = end_stream;
+    receiver.base.rDestroy = end_stream;
+    receiver.base.mydest = DestNone;
+    receiver.receive = receive;
+    receiver.state = state;
+    ParamListInfo parameters = makeParamList(query.parameter_count);
+    for (int i = 0; i < query.parameter_count; ++i)
+        parameters->params[i] = {.value = values[i],
+                                 .isnull = nulls != nullptr && nulls[i] == 'n',
+                                 .pflags = PARAM_FLAG_CONST,
+                                 .ptype = query.parameter_types[i]};
+    SPIExecuteOptions options{};
+    options.params = parameters;
+    options.dest = &receiver.base;
+    checked(SPI_execute_plan_extended(prepared(query), &options), query);
+}
+
 Query one_uuid_query(const char* sql) {
     return {.sql = sql,
             .parameter_count = 1,
@@ -55,15 +95,40 @@ void discard(Query& query) {
     query.plan = nullptr;
 }
 
+namespace {
+
+void set_until_restored(const char* name, const char* value) {
+    set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+} // namespace
+
 int prefer_indexes() {
     const int level = NewGUCNestLevel();
-    set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                      false);
+    set_until_restored("enable_seqscan", "off");
+    return level;
+}
+
+int pin_settings() {
+    const int level = prefer_indexes();
+    set_until_restored("search_path", "pg_catalog, pg_temp");
+    // In the order of an index and no further than the limit, not all that matches and sorted.
+    set_until_restored("enable_bitmapscan", "off");
+    set_until_restored("enable_sort", "off");
     return level;
 }
 
 void restore_settings(int settings) {
     AtEOXact_GUC(true, settings);
+}
+
+void check_may_commit(FunctionCallInfo fcinfo, const char* procedure, const char* reason,
+                      const char* hint) {
+    if (fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
+        castNode(CallContext, fcinfo->context)->atomic)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+                        errmsg("%s cannot run inside a transaction block", procedure),
+                        errdetail("%s", reason), errhint("%s", hint)));
 }
 
 Datum result_value(uint64 row, int number, bool* isnull) {

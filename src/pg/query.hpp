@@ -30,6 +30,11 @@ int run_as_of(Query& query, Snapshot snapshot, Datum* values, const char* nulls 
 /// transaction committed while this one waited for a lock is seen.
 int run_latest(Query& query, Datum* values, const char* nulls = nullptr);
 
+/// The same as run, but each row goes to `receive` as it is found, so that any number of them needs
+/// no memory. `receive` runs inside the query's executor: it may not use SPI.
+using Receiver = void (*)(TupleTableSlot* row, void* state);
+void stream(Query& query, Datum* values, const char* nulls, Receiver receive, void* state);
+
 /// A query that is built at run time: `sql` must live as long as it is used; discard() frees the
 /// plan.
 Query one_uuid_query(const char* sql);
@@ -40,6 +45,14 @@ void discard(Query& query);
 /// by itself.
 int prefer_indexes();
 void restore_settings(int settings);
+
+/// Until restore_settings(): names in queries are the system's, whatever the caller's search_path
+/// is, and plans avoid scans of whole tables. For procedures that commit, which may not SET.
+int pin_settings();
+
+/// Raises 2D000 unless the procedure that was called may commit.
+void check_may_commit(FunctionCallInfo fcinfo, const char* procedure, const char* reason,
+                      const char* hint);
 
 /// Value of column `number` (from 1) in row `row` (from 0) of the last result.
 Datum result_value(uint64 row, int number, bool* isnull);

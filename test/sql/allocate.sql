@@ -271,11 +271,11 @@ SELECT pg_temp.allocate('{a}', '{1}');
 ROLLBACK;
 
 -- The key of an allocation never changes, its amount may as long as the sum holds.
-CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET channel = 'radio' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND channel = 'tv'$$);
-CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET model_version = '9' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND channel = 'tv'$$);
-CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET event_id = 'a110ca7e-0000-4000-8000-0000000000e2' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND channel = 'tv'$$);
-CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET tenant_id = 'a110ca7e-0000-4000-8000-00000000000b' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND channel = 'tv'$$);
-CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET channel = channel, model_version = model_version, model_metadata = '{}' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND channel = 'tv'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET channel = 'radio' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND event_id = 'a110ca7e-0000-4000-8000-0000000000e1' AND channel = 'tv'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET model_version = '9' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND event_id = 'a110ca7e-0000-4000-8000-0000000000e1' AND channel = 'tv'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET event_id = 'a110ca7e-0000-4000-8000-0000000000e2' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND event_id = 'a110ca7e-0000-4000-8000-0000000000e1' AND channel = 'tv'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET tenant_id = 'a110ca7e-0000-4000-8000-00000000000b' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND event_id = 'a110ca7e-0000-4000-8000-0000000000e1' AND channel = 'tv'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_allocations SET channel = channel, model_version = model_version, model_metadata = '{}' WHERE tenant_id = 'a110ca7e-0000-4000-8000-00000000000a' AND event_id = 'a110ca7e-0000-4000-8000-0000000000e1' AND channel = 'tv'$$);
 -- Rows that were imported without weights cannot be compared with weights.
 INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
 VALUES (:tenant, 'a110ca7e-0000-4000-8000-0000000000e2', 'imported', 'a', 1);

@@ -22,9 +22,8 @@ SELECT count(*) FROM attribution.allocate_event(:a, :e2, '1', '{email, tv}', '{1
 SELECT count(*) FROM attribution.allocate_event(:a, :e3, '1', '{tv}', '{1}');
 SELECT count(*) FROM attribution.allocate_event(:a, :e2, '2', '{radio}', '{1}');
 SELECT count(*) FROM attribution.allocate_event(:b, :e1, '1', '{email}', '{1}');
--- The shares of a refund, as a caller would store them.
-INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES
-    (:a, :r1, '1', 'email', -12), (:a, :r1, '1', 'tv', -28);
+-- The refund was allocated with its conversion.
+SELECT channel, allocated_revenue_cents FROM attribution.attribution_allocations WHERE tenant_id = :a AND event_id = :r1 ORDER BY channel;
 CREATE VIEW pg_temp.postings AS
     SELECT right(l.tenant_id::text, 1) AS tenant, right(l.conversion_id::text, 2) AS conversion, right(a.event_id::text, 2) AS event,
            a.channel, l.revenue_cents AS cents, b.model_version, l.is_verified
