@@ -107,9 +107,10 @@ void apportion_equal(benchmark::State& state) {
     per_share(state, count);
 }
 
+constexpr std::array<std::string_view, 5> channels = {"affiliate", "direct", "email", "organic",
+                                                      "paid_search"};
+
 void identify(benchmark::State& state) {
-    constexpr std::array<std::string_view, 5> channels = {"affiliate", "direct", "email", "organic",
-                                                          "paid_search"};
     core::Uuid tenant_id{}, event_id{};
     std::uint8_t step = 0;
     for (auto _ : state) {
@@ -124,6 +125,20 @@ void identify(benchmark::State& state) {
     per_share(state, channels.size());
 }
 
+/// As a conversion is allocated: the event's part of the key is hashed once.
+void identify_event(benchmark::State& state) {
+    core::Uuid tenant_id{}, event_id{};
+    std::uint8_t step = 0;
+    for (auto _ : state) {
+        event_id[15] = ++step;
+        const core::AllocationIdentifier identifier(tenant_id, event_id, "1.0.0",
+                                                    1'767'225'600'000);
+        for (const std::string_view channel : channels)
+            benchmark::DoNotOptimize(identifier.of(channel));
+    }
+    per_share(state, channels.size());
+}
+
 void counts(benchmark::internal::Benchmark* benchmark) {
     for (const std::int64_t count : {5, 10, 1'000, 1'000'000})
         benchmark->Arg(count);
@@ -133,6 +148,7 @@ BENCHMARK(apportion_whole)->Apply(counts);
 BENCHMARK(apportion_decimal)->Apply(counts);
 BENCHMARK(apportion_equal)->Apply(counts);
 BENCHMARK(identify);
+BENCHMARK(identify_event);
 
 } // namespace
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstring>
 
 namespace attribution::core {
 namespace {
@@ -11,72 +12,37 @@ namespace {
 constexpr std::string_view tie_hash_key = "attribution.tie1";
 constexpr std::string_view event_hash_key = "attribution.evt1";
 
-/// The streaming form of SipHash-2-4: bytes are gathered into little-endian 64-bit words.
-class SipHash {
-public:
-    explicit SipHash(std::span<const std::uint8_t, 16> key) {
-        const std::uint64_t k0 = little_endian(key.first<8>());
-        const std::uint64_t k1 = little_endian(key.last<8>());
-        v0_ = k0 ^ 0x736f6d6570736575U;
-        v1_ = k1 ^ 0x646f72616e646f6dU ^ 0xeeU; // 0xee selects the 128-bit variant
-        v2_ = k0 ^ 0x6c7967656e657261U;
-        v3_ = k1 ^ 0x7465646279746573U;
-    }
+/// Eight bytes as a little-endian word.
+std::uint64_t load(const void* bytes) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes, sizeof word);
+    if constexpr (std::endian::native == std::endian::big)
+        word = __builtin_bswap64(word);
+    return word;
+}
 
-    void absorb(std::string_view bytes) {
-        for (const char byte : bytes) {
-            word_ |= std::uint64_t{static_cast<std::uint8_t>(byte)} << (8 * (length_ % 8));
-            if (++length_ % 8 == 0) {
-                compress(word_);
-                word_ = 0;
-            }
-        }
+// Inlined by order: g++ else calls them with the state in memory, which takes twice the time.
+template <int count>
+[[gnu::always_inline]] inline void rounds(std::array<std::uint64_t, 4>& v) {
+    for (int i = 0; i < count; ++i) {
+        v[0] += v[1];
+        v[1] = std::rotl(v[1], 13) ^ v[0];
+        v[0] = std::rotl(v[0], 32);
+        v[2] += v[3];
+        v[3] = std::rotl(v[3], 16) ^ v[2];
+        v[0] += v[3];
+        v[3] = std::rotl(v[3], 21) ^ v[0];
+        v[2] += v[1];
+        v[1] = std::rotl(v[1], 17) ^ v[2];
+        v[2] = std::rotl(v[2], 32);
     }
+}
 
-    Hash128 finish() {
-        compress(word_ | std::uint64_t{length_ & 0xffU} << 56);
-        v2_ ^= 0xeeU;
-        rounds<4>();
-        const std::uint64_t first = v0_ ^ v1_ ^ v2_ ^ v3_;
-        v1_ ^= 0xddU;
-        rounds<4>();
-        return {{first, v0_ ^ v1_ ^ v2_ ^ v3_}};
-    }
-
-private:
-    static std::uint64_t little_endian(std::span<const std::uint8_t, 8> bytes) {
-        std::uint64_t word = 0;
-        for (std::size_t i = 0; i < 8; ++i)
-            word |= std::uint64_t{bytes[i]} << (8 * i);
-        return word;
-    }
-
-    void compress(std::uint64_t word) {
-        v3_ ^= word;
-        rounds<2>();
-        v0_ ^= word;
-    }
-
-    template <int count>
-    void rounds() {
-        for (int i = 0; i < count; ++i) {
-            v0_ += v1_;
-            v1_ = std::rotl(v1_, 13) ^ v0_;
-            v0_ = std::rotl(v0_, 32);
-            v2_ += v3_;
-            v3_ = std::rotl(v3_, 16) ^ v2_;
-            v0_ += v3_;
-            v3_ = std::rotl(v3_, 21) ^ v0_;
-            v2_ += v1_;
-            v1_ = std::rotl(v1_, 17) ^ v2_;
-            v2_ = std::rotl(v2_, 32);
-        }
-    }
-
-    std::uint64_t v0_, v1_, v2_, v3_;
-    std::uint64_t word_ = 0;
-    std::size_t length_ = 0;
-};
+[[gnu::always_inline]] inline void compress(std::array<std::uint64_t, 4>& v, std::uint64_t word) {
+    v[3] ^= word;
+    rounds<2>(v);
+    v[0] ^= word;
+}
 
 std::span<const std::uint8_t, 16> key_bytes(std::string_view key) {
     return std::span<const std::uint8_t, 16>(reinterpret_cast<const std::uint8_t*>(key.data()), 16);
@@ -86,10 +52,11 @@ std::string_view bytes_of(const Uuid& uuid) {
     return {reinterpret_cast<const char*>(uuid.data()), uuid.size()};
 }
 
-/// Writes the low `count` bytes of `word` big endian from `offset` on.
-void put_big_endian(Uuid& uuid, std::size_t offset, std::size_t count, std::uint64_t word) {
-    for (std::size_t i = count; i-- > 0; word >>= 8)
-        uuid[offset + i] = static_cast<std::uint8_t>(word & 0xffU);
+/// Writes `word` big endian from `offset` on.
+void put_big_endian(Uuid& uuid, std::size_t offset, std::uint64_t word) {
+    if constexpr (std::endian::native == std::endian::little)
+        word = __builtin_bswap64(word);
+    std::memcpy(uuid.data() + offset, &word, sizeof word);
 }
 
 void set_version(Uuid& uuid, std::uint8_t version) {
@@ -103,15 +70,59 @@ constexpr std::int64_t latest_ms = (std::int64_t{1} << 48) - 1;
 Uuid time_ordered_uuid(std::int64_t unix_ms, std::uint64_t bits12, std::uint64_t bits62,
                        std::uint8_t version) {
     Uuid uuid{};
-    put_big_endian(uuid, 0, 6,
-                   static_cast<std::uint64_t>(std::clamp(unix_ms, std::int64_t{0}, latest_ms)));
-    put_big_endian(uuid, 6, 2, bits12 & 0xfffU);
-    put_big_endian(uuid, 8, 8, bits62);
+    const auto ms = static_cast<std::uint64_t>(std::clamp(unix_ms, std::int64_t{0}, latest_ms));
+    put_big_endian(uuid, 0, ms << 16U | (bits12 & 0xfffU));
+    put_big_endian(uuid, 8, bits62);
     set_version(uuid, version);
     return uuid;
 }
 
 } // namespace
+
+SipHash::SipHash(std::span<const std::uint8_t, 16> key) {
+    const std::uint64_t k0 = load(key.data());
+    const std::uint64_t k1 = load(key.data() + 8);
+    state_ = {k0 ^ 0x736f6d6570736575U,
+              k1 ^ 0x646f72616e646f6dU ^ 0xeeU, // 0xee selects the 128-bit variant
+              k0 ^ 0x6c7967656e657261U, k1 ^ 0x7465646279746573U};
+}
+
+void SipHash::absorb(std::string_view bytes) {
+    // A copy, which stays in registers: bytes may be anywhere in memory, in *this for all that the
+    // compiler knows.
+    std::array<std::uint64_t, 4> state = state_;
+    std::uint64_t word = word_;
+    const unsigned filled = length_ % 8 * 8; // bits of `word` that are taken
+    length_ += bytes.size();
+    for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
+        const std::uint64_t next = load(bytes.data());
+        compress(state, word | next << filled);
+        word = filled == 0 ? 0 : next >> (64 - filled);
+    }
+    unsigned shift = filled;
+    for (const char byte : bytes) {
+        word |= std::uint64_t{static_cast<std::uint8_t>(byte)} << shift;
+        shift += 8;
+        if (shift == 64) {
+            compress(state, word);
+            word = 0;
+            shift = 0;
+        }
+    }
+    state_ = state;
+    word_ = word;
+}
+
+Hash128 SipHash::finish() const {
+    std::array<std::uint64_t, 4> state = state_;
+    compress(state, word_ | std::uint64_t{length_ & 0xffU} << 56);
+    state[2] ^= 0xeeU;
+    rounds<4>(state);
+    const std::uint64_t first = state[0] ^ state[1] ^ state[2] ^ state[3];
+    state[1] ^= 0xddU;
+    rounds<4>(state);
+    return {{first, state[0] ^ state[1] ^ state[2] ^ state[3]}};
+}
 
 Hash128 siphash128(std::span<const std::uint8_t, 16> key, std::span<const std::string_view> parts) {
     SipHash hash(key);
@@ -120,18 +131,30 @@ Hash128 siphash128(std::span<const std::uint8_t, 16> key, std::span<const std::s
     return hash.finish();
 }
 
-AllocationIdentity identify_allocation(const AllocationKey& key, std::int64_t occurred_at_ms) {
-    const auto length = static_cast<std::uint32_t>(key.model_version.size());
+AllocationIdentifier::AllocationIdentifier(const Uuid& tenant_id, const Uuid& event_id,
+                                           std::string_view model_version,
+                                           std::int64_t occurred_at_ms)
+    : prefix_(key_bytes(tie_hash_key)), occurred_at_ms_(occurred_at_ms) {
+    const auto length = static_cast<std::uint32_t>(model_version.size());
     const std::array<char, 4> length_bytes = {
         static_cast<char>(length & 0xffU), static_cast<char>(length >> 8U & 0xffU),
         static_cast<char>(length >> 16U & 0xffU), static_cast<char>(length >> 24U & 0xffU)};
-    const std::array<std::string_view, 5> parts = {bytes_of(key.tenant_id),
-                                                   bytes_of(key.event_id),
-                                                   {length_bytes.data(), length_bytes.size()},
-                                                   key.model_version,
-                                                   key.channel};
-    const Hash128 hash = siphash128(key_bytes(tie_hash_key), parts);
-    return {hash.words[0], time_ordered_uuid(occurred_at_ms, hash.words[0], hash.words[1], 8)};
+    prefix_.absorb(bytes_of(tenant_id));
+    prefix_.absorb(bytes_of(event_id));
+    prefix_.absorb({length_bytes.data(), length_bytes.size()});
+    prefix_.absorb(model_version);
+}
+
+AllocationIdentity AllocationIdentifier::of(std::string_view channel) const {
+    SipHash whole = prefix_;
+    whole.absorb(channel);
+    const Hash128 hash = whole.finish();
+    return {hash.words[0], time_ordered_uuid(occurred_at_ms_, hash.words[0], hash.words[1], 8)};
+}
+
+AllocationIdentity identify_allocation(const AllocationKey& key, std::int64_t occurred_at_ms) {
+    return AllocationIdentifier(key.tenant_id, key.event_id, key.model_version, occurred_at_ms)
+        .of(key.channel);
 }
 
 Uuid keyed_event_id(const Uuid& tenant_id, BusinessKeyKind kind, std::string_view business_key) {

@@ -13,6 +13,7 @@
 #endif
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -25,6 +26,21 @@ using Uuid = std::array<std::uint8_t, 16>; // network byte order, as PostgreSQL 
 /// `words[1]` the last eight.
 struct Hash128 {
     std::array<std::uint64_t, 2> words;
+};
+
+/// SipHash-2-4-128 as a stream, which can be copied: what many messages begin with is absorbed
+/// once.
+class SipHash {
+public:
+    explicit SipHash(std::span<const std::uint8_t, 16> key);
+
+    void absorb(std::string_view bytes);
+    [[nodiscard]] Hash128 finish() const;
+
+private:
+    std::array<std::uint64_t, 4> state_{};
+    std::uint64_t word_ = 0; // the bytes that do not fill a word yet, the first one lowest
+    std::size_t length_ = 0;
 };
 
 /// SipHash-2-4-128 of the concatenation of `parts` under the 16-byte `key`.
@@ -49,6 +65,20 @@ struct AllocationIdentity {
 /// 0 .. 2^48-1), version 8, the low 12 bits of H.words[0], variant 10, the low 62 bits of
 /// H.words[1]; all big endian.
 AllocationIdentity identify_allocation(const AllocationKey& key, std::int64_t occurred_at_ms);
+
+/// The same for every channel of one event, whose part of the key is hashed once. The arguments are
+/// not kept.
+class AllocationIdentifier {
+public:
+    AllocationIdentifier(const Uuid& tenant_id, const Uuid& event_id,
+                         std::string_view model_version, std::int64_t occurred_at_ms);
+
+    [[nodiscard]] AllocationIdentity of(std::string_view channel) const;
+
+private:
+    SipHash prefix_;
+    std::int64_t occurred_at_ms_;
+};
 
 enum class BusinessKeyKind : char {
     external_event_id = 'e',

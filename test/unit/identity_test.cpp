@@ -146,6 +146,15 @@ TEST(SipHash, HashesTheConcatenationWhereverItIsCut) {
                 << size << " bytes cut at " << cut;
         }
     }
+    const std::string longest = counting_bytes(63);
+    for (std::size_t first = 0; first <= 63; ++first)
+        for (std::size_t second = first; second <= 63; ++second) {
+            const std::string_view view = longest;
+            const std::array<std::string_view, 3> parts = {
+                view.substr(0, first), view.substr(first, second - first), view.substr(second)};
+            ASSERT_EQ(output(siphash128(published_key, parts)), uuid(published[63]))
+                << "cut at " << first << " and " << second;
+        }
     std::vector<std::string_view> bytes;
     const std::string message = counting_bytes(63);
     for (std::size_t i = 0; i < message.size(); ++i)
@@ -214,6 +223,27 @@ TEST(AllocationIdentity, NeverChanges) {
         const AllocationIdentity found = identity(row, row.occurred_at_ms);
         EXPECT_EQ(found.tie_key, row.tie_key) << row.model_version << ' ' << row.channel;
         EXPECT_EQ(text(found.id), row.id) << row.model_version << ' ' << row.channel;
+    }
+}
+
+TEST(AllocationIdentity, IsTheSameWhenTheEventIsHashedOnce) {
+    for (const FrozenAllocation& row : frozen_allocations()) {
+        const AllocationIdentifier identifier(uuid(row.tenant_id), uuid(row.event_id),
+                                              row.model_version, row.occurred_at_ms);
+        // In any order, with others before and between: nothing is kept from channel to channel.
+        for (int again = 0; again < 2; ++again) {
+            EXPECT_EQ(identifier.of(row.channel).tie_key, row.tie_key) << row.channel;
+            EXPECT_EQ(text(identifier.of(row.channel).id), row.id) << row.channel;
+            EXPECT_NE(identifier.of(row.channel + "x").tie_key, row.tie_key);
+        }
+        for (std::size_t size = 0; size < 20; ++size) {
+            const std::string channel(size, 'x');
+            EXPECT_EQ(identifier.of(channel).id,
+                      identify_allocation(
+                          {uuid(row.tenant_id), uuid(row.event_id), row.model_version, channel},
+                          row.occurred_at_ms)
+                          .id);
+        }
     }
 }
 
