@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -71,10 +72,16 @@ void per_share(benchmark::State& state, std::size_t count) {
 
 void apportion_whole(benchmark::State& state) {
     const auto count = static_cast<std::size_t>(state.range(0));
-    Input input(count);
+    constexpr std::size_t windows = 1024; // other weights each time, too
+    Input input(count + windows);
     Totals totals;
+    std::size_t window = 0;
     for (auto _ : state) {
-        core::apportion(totals.next(), input.whole, input.tie_keys, input.shares);
+        window = (window + 1) % windows;
+        core::apportion(totals.next(),
+                        std::span<const std::uint64_t>(input.whole).subspan(window, count),
+                        std::span<const std::uint64_t>(input.tie_keys).subspan(window, count),
+                        std::span(input.shares).first(count));
         benchmark::DoNotOptimize(input.shares.data());
         benchmark::ClobberMemory();
     }
@@ -140,7 +147,7 @@ void identify_event(benchmark::State& state) {
 }
 
 void counts(benchmark::internal::Benchmark* benchmark) {
-    for (const std::int64_t count : {5, 10, 1'000, 1'000'000})
+    for (const std::int64_t count : {5, 10, 16, 1'000, 1'000'000})
         benchmark->Arg(count);
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -21,13 +22,18 @@ namespace {
 using boost::multiprecision::cpp_int;
 
 /// Room for a few values on the stack and for many on the heap: most conversions have a handful of
-/// channels, and a malloc per event would cost more than the arithmetic.
+/// channels, and a malloc per event, or clearing what is about to be written, would cost more than
+/// the arithmetic.
 template <class Value>
 class Scratch {
 public:
-    explicit Scratch(std::size_t count)
-        : heap_(count > inline_count ? count : 0),
-          values_(count > inline_count ? heap_.data() : inline_.data(), count) {}
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): left uninitialized, that is the point
+    explicit Scratch(std::size_t count) {
+        if (count > inline_count)
+            heap_ =
+                std::make_unique_for_overwrite<Value[]>(count); // NOLINT(modernize-avoid-c-arrays)
+        values_ = {heap_ ? heap_.get() : inline_.data(), count};
+    }
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
 
@@ -35,8 +41,8 @@ public:
 
 private:
     static constexpr std::size_t inline_count = 32;
-    std::array<Value, inline_count> inline_{};
-    std::vector<Value> heap_;
+    std::array<Value, inline_count> inline_;
+    std::unique_ptr<Value[]> heap_; // NOLINT(modernize-avoid-c-arrays)
     std::span<Value> values_;
 };
 
@@ -69,6 +75,72 @@ void check_lengths(std::size_t weights, std::size_t tie_keys, std::size_t shares
                 "At least one weight must be positive.");
 }
 
+/// Division of a product by the sum of the weights; the remainder replaces the product.
+template <class Wide>
+class Divisor {
+public:
+    explicit Divisor(const Wide& sum) : sum_(sum) {}
+
+    std::uint64_t divide(Wide& product) const {
+        const Wide quotient = product / sum_;
+        product -= quotient * sum_;
+        return static_cast<std::uint64_t>(quotient);
+    }
+
+private:
+    const Wide& sum_;
+};
+
+/// In 64 bits one division serves all: it makes a reciprocal, floor((2^64 - 1) / sum).
+/// product * reciprocal / 2^64 is below product / sum by less than 1, so its floor is the quotient
+/// or one less, and the remainder tells which.
+template <>
+class Divisor<std::uint64_t> {
+public:
+    explicit Divisor(std::uint64_t sum)
+        : sum_(sum), reciprocal_(std::numeric_limits<std::uint64_t>::max() / sum) {}
+
+    std::uint64_t divide(std::uint64_t& product) const {
+        auto quotient = static_cast<std::uint64_t>(Uint128{product} * reciprocal_ >> 64);
+        product -= quotient * sum_;
+        const bool one_less = product >= sum_;
+        quotient += one_less ? 1 : 0;
+        product -= one_less ? sum_ : 0;
+        return quotient;
+    }
+
+private:
+    std::uint64_t sum_;
+    std::uint64_t reciprocal_;
+};
+
+/// What is left of one exact share after its floor: its claim to a cent.
+template <class Wide>
+struct Claim {
+    Wide remainder;
+    std::uint64_t tie_key;
+    std::uint32_t index;
+};
+
+/// Adds one cent each to the magnitudes in `shares` that have the `left` best claims. The order is
+/// total, since no two indexes are equal: which claims are best depends on no library.
+template <class Wide>
+void give_left(std::size_t left, std::span<Claim<Wide>> claims, std::span<Cents> shares) {
+    const auto earns_first = [](const Claim<Wide>& a, const Claim<Wide>& b) {
+        if (a.remainder != b.remainder)
+            return a.remainder > b.remainder;
+        if (a.tie_key != b.tie_key)
+            return a.tie_key < b.tie_key;
+        return a.index < b.index;
+    };
+    std::nth_element(claims.begin(), claims.begin() + static_cast<std::ptrdiff_t>(left),
+                     claims.end(), earns_first);
+    for (const Claim<Wide>& claim : claims.first(left)) {
+        Cents& share = shares[claim.index];
+        share = static_cast<Cents>(static_cast<std::uint64_t>(share) + 1); // may become 2^63
+    }
+}
+
 /// Hamilton's rule on non-negative integers. `Wide` holds magnitude * weight and the sum of the
 /// weights without overflow; the callers choose it so.
 template <class Wide, class Weight>
@@ -76,42 +148,31 @@ void largest_remainder(std::uint64_t magnitude, std::span<const Weight> weights,
                        std::span<const std::uint64_t> tie_keys, Cents total,
                        std::span<Cents> shares) {
     const std::size_t count = weights.size();
-    Scratch<Wide> remainder_room(count);
-    const std::span<Wide> remainders = remainder_room.span();
+    Scratch<Claim<Wide>> room(count);
+    const std::span<Claim<Wide>> claims = room.span();
+    const Divisor<Wide> divisor(sum);
 
+    // The magnitudes are gathered in `shares`, modulo 2^64.
     std::uint64_t given = 0;
-    Scratch<std::uint64_t> floor_room(count);
-    const std::span<std::uint64_t> floors = floor_room.span();
     for (std::size_t i = 0; i < count; ++i) {
-        const Wide product = Wide(magnitude) * Wide(weights[i]);
-        const Wide quotient = product / sum;
-        remainders[i] = product - quotient * sum;
-        floors[i] = static_cast<std::uint64_t>(quotient);
-        given += floors[i];
+        Claim<Wide>& claim = claims[i];
+        claim.remainder = Wide(magnitude) * Wide(weights[i]);
+        claim.tie_key = tie_keys.empty() ? 0 : tie_keys[i];
+        claim.index = static_cast<std::uint32_t>(i);
+        const std::uint64_t floor = divisor.divide(claim.remainder);
+        shares[i] = static_cast<Cents>(floor);
+        given += floor;
     }
 
     // The remainders add up to left * sum and each is below sum: fewer than `count` cents are left,
     // and every one of them goes to a positive remainder, so weight 0 stays at 0.
     const auto left = static_cast<std::size_t>(magnitude - given);
     ensure(left < count, "more cents left over than weights");
-    if (left > 0) {
-        Scratch<std::uint32_t> order_room(count);
-        const std::span<std::uint32_t> order = order_room.span();
-        std::iota(order.begin(), order.end(), std::uint32_t{0});
-        const auto earns_first = [&](std::uint32_t a, std::uint32_t b) {
-            if (remainders[a] != remainders[b])
-                return remainders[a] > remainders[b];
-            if (!tie_keys.empty() && tie_keys[a] != tie_keys[b])
-                return tie_keys[a] < tie_keys[b];
-            return a < b;
-        };
-        std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(left),
-                         order.end(), earns_first);
-        for (const std::uint32_t i : order.first(left))
-            ++floors[i];
-    }
-    for (std::size_t i = 0; i < count; ++i)
-        shares[i] = with_sign_of(total, floors[i]);
+    if (left > 0)
+        give_left(left, claims, shares);
+    if (total < 0)
+        for (Cents& share : shares)
+            share = with_sign_of(total, static_cast<std::uint64_t>(share));
 }
 
 /// The powers of 10000 that a list of weights spans, and whether it may be used at all.

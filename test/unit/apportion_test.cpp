@@ -771,6 +771,15 @@ TEST(Apportion, TakesTheWholeRangeOfTotals) {
     EXPECT_EQ(split(0, wholes("1 2 3")), (Shares{0, 0, 0}));
 }
 
+TEST(Apportion, AddsTheLastCentToTheLargestMagnitude) {
+    // The floor of the first share is 2^63 - 1, its ceiling 2^63.
+    const Weights weights = {highest_weight, 1};
+    EXPECT_EQ(split(lowest_total, weights), (Shares{lowest_total, 0}));
+    EXPECT_EQ(split(lowest_total, weights, {2, 1}), (Shares{lowest_total + 1, -1}))
+        << "the exact shares are 2^63 - 1/2 and 1/2";
+    EXPECT_EQ(split(highest_total, weights), (Shares{highest_total, 0}));
+}
+
 TEST(Apportion, GivesTiesToTheSmallerKeyThenToTheLowerIndex) {
     EXPECT_EQ(split(1, wholes("1 1 1")), (Shares{1, 0, 0}));
     EXPECT_EQ(split(1, wholes("1 1 1"), Keys{2, 1, 0}), (Shares{0, 0, 1}));
@@ -899,7 +908,9 @@ TEST(Refused, WeightsTooLong) {
     // Exponents that no numeric has do not overflow on the way to the refusal.
     const Number highest{.digits = {1}, .first_exponent = std::numeric_limits<int>::max()};
     const Number lowest{.digits = {1}, .first_exponent = std::numeric_limits<int>::min()};
-    EXPECT_EQ(fault_of([&] { split(1, std::vector{highest.view(), lowest.view()}); }),
+    EXPECT_EQ(fault_of([&] {
+                  split(1, std::vector{highest.view(), lowest.view()});
+              }),
               "limit_exceeded");
 }
 

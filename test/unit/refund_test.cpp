@@ -201,10 +201,12 @@ Shares oracle(Cents refund, const Shares& remaining, const Keys& keys) {
         left -= floors.back();
     }
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
         if (remainders[a] != remainders[b])
             return remainders[a] > remainders[b];
-        return !keys.empty() && keys[a] < keys[b];
+        if (!keys.empty() && keys[a] != keys[b])
+            return keys[a] < keys[b];
+        return a < b;
     });
     for (auto next = order.begin(); left > 0; ++next, --left)
         ++floors[*next];
