@@ -7,15 +7,20 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "core/apportion.hpp"
+#include "random.hpp"
 
 namespace attribution::core {
 namespace {
@@ -292,6 +297,79 @@ TEST(AllocationIdentity, ClampsTheTime) {
     EXPECT_EQ(time(latest_ms + 1), 0xffffffffffffU);
     EXPECT_EQ(time(std::numeric_limits<std::int64_t>::max()), 0xffffffffffffU);
     EXPECT_EQ(identity(row, -1).id, identity(row, 0).id);
+}
+
+// --- fairness ------------------------------------------------------------------------------------
+
+/// How often each of three equal channels got the cent that its two rivals did not, or missed the
+/// one that they got, in one set of events whose revenue leaves one or two cents over.
+using Outcomes = std::array<std::uint64_t, 3>;
+
+constexpr std::uint64_t events_per_set = 100'000;
+
+/// The ids of a set are made as the extension makes them: time-ordered for most, from business keys
+/// for the others.
+Uuid event_id_of(std::uint64_t set, std::uint64_t number) {
+    Random random(set * events_per_set + number);
+    if (set % 2 == 0)
+        return uuid_v7(static_cast<std::int64_t>(1'750'000'000'000'000 + number * 60'000'000),
+                       set == 0 ? number : random.bits()); // ids that differ as little as they can
+    return keyed_event_id(uuid(shop), BusinessKeyKind::external_event_id,
+                          "shopify:order:" + std::to_string(set * events_per_set + number));
+}
+
+Outcomes outcomes_of(std::uint64_t set, bool by_position) {
+    constexpr std::array<std::string_view, 3> channels = {"email", "organic", "paid_search"};
+    constexpr std::array<std::uint64_t, 3> equal = {1, 1, 1};
+    Outcomes outcomes{};
+    for (std::uint64_t number = 0; number < events_per_set; ++number) {
+        const AllocationIdentifier identifier(uuid(shop), event_id_of(set, number), "1.0.0", 0);
+        std::array<std::uint64_t, 3> tie_keys{};
+        for (std::size_t i = 0; i < channels.size(); ++i)
+            tie_keys[i] = identifier.of(channels[i]).tie_key;
+        const Cents each = static_cast<Cents>(1 + number % 5'000);
+        const Cents over = static_cast<Cents>(1 + number % 2);
+        std::array<Cents, 3> shares{};
+        apportion(3 * each + over, equal, by_position ? std::span<const std::uint64_t>{} : tie_keys,
+                  shares);
+        // The one that differs from the other two: it won the only cent, or missed the second.
+        const Cents odd = over == 1 ? each + 1 : each;
+        for (std::size_t i = 0; i < shares.size(); ++i)
+            outcomes[i] += shares[i] == odd ? 1 : 0;
+    }
+    return outcomes;
+}
+
+/// The probability that a fair draw is as uneven as this: Pearson's chi-squared, two degrees of
+/// freedom.
+double p_value(const Outcomes& outcomes) {
+    constexpr double expected = static_cast<double>(events_per_set) / 3;
+    double chi_squared = 0;
+    for (const std::uint64_t count : outcomes) {
+        const double beside = static_cast<double>(count) - expected;
+        chi_squared += beside * beside / expected;
+    }
+    return std::exp(-chi_squared / 2);
+}
+
+TEST(Fairness, NoChannelIsFavouredByTheCentLeftOver) {
+    for (std::uint64_t set = 0; set < 10; ++set) {
+        const Outcomes outcomes = outcomes_of(set, false);
+        ASSERT_EQ(outcomes[0] + outcomes[1] + outcomes[2], events_per_set);
+        EXPECT_GT(p_value(outcomes), 1e-4)
+            << "set " << set << ": " << outcomes[0] << ' ' << outcomes[1] << ' ' << outcomes[2];
+    }
+}
+
+TEST(Fairness, TiesByPositionFavourTheFirst) {
+    // The mistake that the test above is for: the first channel wins every single cent.
+    EXPECT_EQ(outcomes_of(0, true), (Outcomes{50'000, 0, 50'000}));
+    EXPECT_LT(p_value(outcomes_of(0, true)), 1e-4);
+    // One cent in a hundred given on purpose is noticed as well.
+    Outcomes skewed = outcomes_of(1, false);
+    skewed[0] += 1'000;
+    skewed[2] -= 1'000;
+    EXPECT_LT(p_value(skewed), 1e-4);
 }
 
 // --- keyed events --------------------------------------------------------------------------------
