@@ -392,9 +392,9 @@ TEST(DecayWeight, IsWithinItsBoundByFiftyDecimals) {
     for (int i = 0; i < 20'000; ++i) {
         const auto life = static_cast<std::int64_t>(random.any_width(63) | 1);
         // Most ages within forty half-lives: beyond there is nothing to see.
+        const std::uint64_t thousandths = random.below(40'000);
         const cpp_int wide =
-            random.one_in(10) ? cpp_int(random.any_width(63))
-                              : cpp_int(life) * random.below(40'000) / (1 + random.below(40'000));
+            random.one_in(10) ? cpp_int(random.any_width(63)) : cpp_int(life) * thousandths / 1'000;
         const auto age = static_cast<std::int64_t>(wide < highest ? wide : cpp_int(highest));
         const Real exact = Real(decay_unit) * pow(Real(2), Real(-Real(age) / Real(life)));
         const Real above = Real(decay_weight(age, life)) - exact;
