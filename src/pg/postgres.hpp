@@ -54,4 +54,5 @@ extern "C" {
 #include "utils/timestamp.h"       // now()
 #include "utils/tuplestore.h"      // result sets
 #include "utils/uuid.h"            // uuid
+#include "windowapi.h"             // rows of a window partition
 }
