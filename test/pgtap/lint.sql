@@ -107,6 +107,7 @@ SELECT set_eq($$ SELECT f.name::text FROM our_function f WHERE f.is_public $$, A
     -- pure: they read nothing but their arguments
     'attribution.allocate_cents(bigint,integer)',
     'attribution.allocate_cents(bigint,numeric[])',
+    'attribution.allocate_share(bigint,numeric)',
     'attribution.allocation_id(uuid,uuid,text,text,timestamp with time zone)',
     'attribution.allocation_tie_key(uuid,uuid,text,text)',
     'attribution.keyed_event_id(uuid,text,text)',
@@ -130,6 +131,7 @@ $$, 'no function takes or returns internal');
 SELECT set_eq($$ SELECT f.name::text FROM our_function f WHERE f.provolatile = 'i' $$, ARRAY[
     'attribution.allocate_cents(bigint,integer)',
     'attribution.allocate_cents(bigint,numeric[])',
+    'attribution.allocate_share(bigint,numeric)',
     'attribution.allocation_id(uuid,uuid,text,text,timestamp with time zone)',
     'attribution.allocation_tie_key(uuid,uuid,text,text)',
     'attribution.keyed_event_id(uuid,text,text)'
@@ -149,6 +151,7 @@ SELECT set_eq($$
     WHERE NOT f.proisstrict AND f.pronargs > 0
 $$, ARRAY[
     'attribution.allocate_event(uuid,uuid,text,text[],numeric[])',
+    'attribution.allocate_share(bigint,numeric)',
     'attribution.bind_tenant(name,uuid)',
     'attribution.channel_performance(uuid,text,timestamp with time zone,timestamp with time zone)',
     'attribution.grant_access(name,text)',
@@ -171,9 +174,10 @@ END $$;
 -- 2D000: refresh_all() would have committed. 00000 is a NULL or no row.
 SELECT is_empty($$
     SELECT f.name, s.sqlstate
-    FROM our_function f, pg_temp.sqlstate_of(format('%s %s(%s)',
+    FROM our_function f, pg_temp.sqlstate_of(format('%s %s(%s)%s',
         CASE f.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, f.oid::regproc,
-        (SELECT string_agg(format('NULL::%s', a.type::regtype), ', ' ORDER BY a.n) FROM unnest(f.proargtypes::oid[]) WITH ORDINALITY AS a (type, n)))) AS s (sqlstate)
+        (SELECT string_agg(format('NULL::%s', a.type::regtype), ', ' ORDER BY a.n) FROM unnest(f.proargtypes::oid[]) WITH ORDINALITY AS a (type, n)),
+        CASE f.prokind WHEN 'w' THEN ' OVER ()' END)) AS s (sqlstate)
     WHERE f.prorettype <> 'trigger'::regtype AND s.sqlstate NOT IN ('00000', '22004', '2D000')
 $$, 'a call with NULLs alone returns or is refused with 22004');
 

@@ -75,6 +75,7 @@ SELECT r.role_name, v.name, format(v.statement, pg_temp.a(), pg_temp.a(2), pg_te
 FROM (VALUES
     ('tap_writer', 'attribution.allocate_cents(bigint,integer)', 'SELECT attribution.allocate_cents(10, 3)'),
     ('tap_writer', 'attribution.allocate_cents(bigint,numeric[])', 'SELECT attribution.allocate_cents(10, ''{1,2,0.5}'')'),
+    ('tap_writer', 'attribution.allocate_share(bigint,numeric)', 'SELECT attribution.allocate_share(10, ''0.5'') OVER ()'),
     ('tap_writer', 'attribution.allocation_id(uuid,uuid,text,text,timestamp with time zone)',
         'SELECT attribution.allocation_id(%1$L, %2$L, ''m'', ''c'', ''2026-01-01'')'),
     ('tap_writer', 'attribution.allocation_tie_key(uuid,uuid,text,text)', 'SELECT attribution.allocation_tie_key(%1$L, %2$L, ''m'', ''c'')'),

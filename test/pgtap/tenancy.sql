@@ -223,6 +223,7 @@ CREATE TEMP TABLE call (name text, level integer, is_pure boolean, statement tex
 INSERT INTO call VALUES
     ('attribution.allocate_cents(bigint,integer)', 1, true, 'SELECT attribution.allocate_cents(10, 3)'),
     ('attribution.allocate_cents(bigint,numeric[])', 1, true, 'SELECT attribution.allocate_cents(10, ARRAY[1, 2]::numeric[])'),
+    ('attribution.allocate_share(bigint,numeric)', 1, true, 'SELECT attribution.allocate_share(10, 3) OVER ()'),
     ('attribution.allocation_id(uuid,uuid,text,text,timestamp with time zone)', 1, true,
         'SELECT attribution.allocation_id(%1$L, %2$L, %3$L, ''channel'', ''2026-01-01'')'),
     ('attribution.allocation_tie_key(uuid,uuid,text,text)', 1, true, 'SELECT attribution.allocation_tie_key(%1$L, %2$L, %3$L, ''channel'')'),
