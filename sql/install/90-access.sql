@@ -28,6 +28,7 @@ BEGIN
         'attribution.allocation_runs, attribution.allocation_failures, attribution.allocation_progress TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.realtime_revenue(uuid), attribution.reconciliation_status(uuid), '
         'attribution.channel_performance(uuid, text, timestamptz, timestamptz), '
+        'attribution.explain_allocation(uuid, uuid, text), '
         'attribution.unbalanced_allocations(uuid, text) TO ' || grantee;
     IF wanted = 'reader' THEN
         RETURN;
