@@ -154,6 +154,7 @@ $$, ARRAY[
     'attribution.allocate_share(bigint,numeric)',
     'attribution.bind_tenant(name,uuid)',
     'attribution.channel_performance(uuid,text,timestamp with time zone,timestamp with time zone)',
+    'attribution.explain_allocation(uuid,uuid,text)',
     'attribution.grant_access(name,text)',
     'attribution.ingest_event(uuid,text,text,timestamp with time zone,bigint,text,text,uuid,text,uuid,jsonb)',
     'attribution.keyed_event_id(uuid,text,text)',

@@ -235,6 +235,9 @@ INSERT INTO call VALUES
     ('attribution.reconciliation_status(uuid)', 1, false, 'SELECT string_agg(r::text, '' '') FROM attribution.reconciliation_status(%1$L) r'),
     ('attribution.channel_performance(uuid,text,timestamp with time zone,timestamp with time zone)', 1, false,
         'SELECT string_agg(r::text, '' '') FROM attribution.channel_performance(%1$L, %3$L) r'),
+    -- The event that is allocated has the id before.
+    ('attribution.explain_allocation(uuid,uuid,text)', 1, false,
+        'SELECT string_agg(r::text, '' '') FROM attribution.explain_allocation(%1$L, overlay(%2$L placing ''2'' from 36)::uuid, %3$L) r'),
     -- Balanced tenants have no row to show; whether it keeps them apart is tested below.
     ('attribution.unbalanced_allocations(uuid,text)', 1, true, 'SELECT count(*) FROM attribution.unbalanced_allocations(%1$L, NULL)'),
     ('attribution.ingest_event(uuid,text,text,timestamp with time zone,bigint,text,text,uuid,text,uuid,jsonb)', 2, false,
