@@ -129,5 +129,5 @@ CREATE FUNCTION attribution.ingest_event(
     SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
     AS 'MODULE_PATHNAME', 'attribution_ingest_event';
 COMMENT ON FUNCTION attribution.ingest_event(uuid, text, text, timestamptz, bigint, text, text, uuid, text, uuid, jsonb) IS
-'Takes in one event, once per business key (external_event_id, else correlation_id). outcome: ingested, or duplicate with the id of the first event. revenue_cents in minor units; NULL means 0. The same key with another type, amount or refunded conversion is refused (23505, event_content_is_unchanged). Without a key every call is a new event.';
+'Takes in one event, once per business key (external_event_id, else correlation_id). outcome: ingested, or duplicate with the id of the first event. revenue_cents in minor units; NULL means 0. The same key with another type, amount or refunded conversion is refused (23505, event_content_is_unchanged). A refund is taken in up to what is left of its conversion (23514, refunds_do_not_exceed_conversion). Without a key every call is a new event.';
 REVOKE ALL ON FUNCTION attribution.ingest_event(uuid, text, text, timestamptz, bigint, text, text, uuid, text, uuid, jsonb) FROM PUBLIC;

@@ -1,5 +1,6 @@
--- validate: no transaction commits allocations that do not sum to their event's revenue.
--- doc/validate.md tells how; src/entry/validate.cpp does it.
+-- validate: no transaction commits allocations that do not sum to their event's revenue, refunds that
+-- exceed their conversion, or a channel below zero. doc/validate.md tells how; src/entry/validate.cpp
+-- does it.
 
 CREATE FUNCTION attribution.note_allocation_change() RETURNS trigger
     LANGUAGE c
@@ -12,7 +13,7 @@ CREATE FUNCTION attribution.check_allocation_sum() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_check_allocation_sum';
 COMMENT ON FUNCTION attribution.check_allocation_sum() IS
-'Constraint trigger: the allocations of each touched (tenant, event, model version) sum to the revenue of the event, or there are none. 23514 allocation_sum_equals_revenue; 40001 where only a concurrent transaction made it wrong.';
+'Constraint trigger: the allocations of each touched (tenant, event, model version) sum to the revenue of the event, or there are none (23514 allocation_sum_equals_revenue), and no channel of a conversion is below zero, its refunds included (23514 channel_is_not_below_zero). 40001 where only a concurrent transaction made it wrong.';
 REVOKE ALL ON FUNCTION attribution.check_allocation_sum() FROM PUBLIC;
 
 -- Fires before allocation_sum_equals_revenue: triggers of one event fire in the order of their names.
@@ -28,14 +29,14 @@ CREATE FUNCTION attribution.check_event_revenue() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_check_event_revenue';
 COMMENT ON FUNCTION attribution.check_event_revenue() IS
-'Constraint trigger: the allocations of an event whose revenue changed sum to the new revenue, under each model version. Errors as check_allocation_sum().';
+'Constraint trigger: the refunds of a conversion do not exceed it (23514 refunds_do_not_exceed_conversion) and name a conversion (23514 refund_names_conversion); the allocations of an event whose revenue changed sum to it under each model version; no channel that an event took along is below zero. Errors as check_allocation_sum().';
 REVOKE ALL ON FUNCTION attribution.check_event_revenue() FROM PUBLIC;
 
 CREATE FUNCTION attribution.note_event_revenue() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_note_event_revenue';
 COMMENT ON FUNCTION attribution.note_event_revenue() IS
-'Trigger: remembers which events changed their revenue, so that COMMIT checks them together.';
+'Trigger: remembers which refunds came, which events changed their revenue and which went, so that COMMIT checks them together.';
 REVOKE ALL ON FUNCTION attribution.note_event_revenue() FROM PUBLIC;
 CREATE TRIGGER allocation_change_is_noted AFTER UPDATE ON attribution.attribution_events
     FOR EACH ROW WHEN (OLD.revenue_cents IS DISTINCT FROM NEW.revenue_cents)
@@ -49,14 +50,39 @@ CREATE CONSTRAINT TRIGGER allocation_sum_equals_revenue AFTER UPDATE ON attribut
     EXECUTE FUNCTION attribution.check_event_revenue();
 ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_sum_equals_revenue;
 
+-- Nothing is checked when a conversion or a touch is inserted: a restore inserts events before allocations.
+CREATE TRIGGER refund_is_noted AFTER INSERT ON attribution.attribution_events
+    FOR EACH ROW WHEN (NEW.refund_of IS NOT NULL)
+    EXECUTE FUNCTION attribution.note_event_revenue();
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER refund_is_noted;
+CREATE CONSTRAINT TRIGGER refunds_do_not_exceed_conversion AFTER INSERT ON attribution.attribution_events
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.refund_of IS NOT NULL)
+    EXECUTE FUNCTION attribution.check_event_revenue();
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER refunds_do_not_exceed_conversion;
+
+-- A deleted event takes its allocations along, and they no longer know their conversion. A conversion
+-- may be deleted and inserted again with less revenue, or as something else, in one statement.
+CREATE TRIGGER allocation_loss_is_noted AFTER DELETE ON attribution.attribution_events
+    FOR EACH ROW WHEN (OLD.event_type <> 'touch')
+    EXECUTE FUNCTION attribution.note_event_revenue();
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_loss_is_noted;
+CREATE CONSTRAINT TRIGGER channel_is_not_below_zero AFTER DELETE ON attribution.attribution_events
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (OLD.event_type <> 'touch')
+    EXECUTE FUNCTION attribution.check_event_revenue();
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER channel_is_not_below_zero;
+
 CREATE FUNCTION attribution.keep_event_key() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_keep_event_key';
 COMMENT ON FUNCTION attribution.keep_event_key() IS
-'Trigger: refuses (23514, event_key_is_immutable) a change of tenant or id of an event: its allocations would become another''s.';
+'Trigger: refuses (23514, event_key_is_immutable) a change of tenant, id, type or refunded conversion of an event: its allocations and refunds would become another''s.';
 REVOKE ALL ON FUNCTION attribution.keep_event_key() FROM PUBLIC;
 CREATE TRIGGER event_key_is_immutable AFTER UPDATE ON attribution.attribution_events
-    FOR EACH ROW WHEN (OLD.tenant_id IS DISTINCT FROM NEW.tenant_id OR OLD.id IS DISTINCT FROM NEW.id)
+    FOR EACH ROW WHEN (OLD.tenant_id IS DISTINCT FROM NEW.tenant_id OR OLD.id IS DISTINCT FROM NEW.id
+                       OR OLD.event_type IS DISTINCT FROM NEW.event_type
+                       OR OLD.refund_of IS DISTINCT FROM NEW.refund_of)
     EXECUTE FUNCTION attribution.keep_event_key();
 ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER event_key_is_immutable;
 

@@ -1,9 +1,10 @@
-// ingest: an event comes in once.
+// ingest: an event comes in once, and a refund only up to what is left of its conversion.
 
 #include <array>
 #include <cstring>
 #include <string_view>
 
+#include "entry/validate.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
@@ -267,12 +268,19 @@ using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_ingest_event) {
     PreventCommandIfReadOnly("ingest_event()");
+    const Oid own_function = fcinfo->flinfo->fn_oid;
     entry::NewEvent event = entry::read_event(fcinfo);
+    const bool is_refund = event.has(entry::refund_of);
+    const Oid events = get_relname_relid("attribution_events", get_func_namespace(own_function));
 
     entry::set_id(&event);
 
     SPI_connect();
     entry::check_refunded_conversion(event);
+    // Refunds of a conversion come one after another.
+    if (is_refund)
+        entry::lock_conversion(events, own_function, event.values[entry::tenant_id],
+                               event.values[entry::refund_of]);
     const char* outcome = "ingested";
     Datum id = entry::insert_event(&event);
     // A row that was in the way and is gone by now was deleted in between: try again.
@@ -290,6 +298,9 @@ ATTRIBUTION_FUNCTION(attribution_ingest_event) {
         }
     }
     core::Uuid event_id = pg::uuid_of(id);
+    if (is_refund && strcmp(outcome, "ingested") == 0)
+        entry::check_refunds(events, own_function, event.values[entry::tenant_id],
+                             event.values[entry::refund_of]);
     SPI_finish();
 
     TupleDesc columns;

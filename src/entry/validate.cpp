@@ -1,19 +1,31 @@
-// validate: no transaction commits allocations that do not sum to their event's revenue.
+// validate: no transaction commits allocations that do not sum to their event's revenue, refunds
+// that exceed their conversion, or a channel below zero.
 //
 // The one idea: the guarantee is a deferred row trigger, so every changed row asks at COMMIT, on
 // whatever path it came; but the first one that asks has all touched keys checked together.
 //
-//     statement   allocation_change_is_noted        one call per row: remember the key as open
+//     statement   a note                one call per row: remember the key as open
 //        ...
-//     COMMIT      allocation_sum_equals_revenue     one call per row: key checked? then done,
-//                                                   else check all open keys at once:
-//                    1. lock their events FOR NO KEY UPDATE, in (tenant, event) order
+//     COMMIT      the constraint        one call per row: key checked? then done,
+//                                       else check all open keys at once:
+//                    1. lock their conversions FOR NO KEY UPDATE, in (tenant, event) order
 //                    2. take a snapshot newer than the locks, at every isolation level
 //                    3. sum, compare, raise
 //
 // The order 1, 2, 3 is what two sessions that each insert 100 % cannot slip through: the second
 // one waits at 1 and sees the first one's rows at 3. FOR UPDATE at 1 would deadlock with the FOR
 // KEY SHARE that the foreign-key checks of both sessions hold.
+//
+// A family is a conversion and its refunds. Three rules hold for it, and its conversion's row is
+// the one lock for all of them; the refunds' own rows need none, since whoever checks them has
+// locked the conversion. Who belongs to which family never changes (event_key_is_immutable), so it
+// may be asked before the lock.
+//
+//     rule                              of                                  asked by a change of
+//     allocation_sum_equals_revenue     an event and model version          allocations, revenue
+//     refunds_do_not_exceed_conversion  a conversion                        refunds, revenue
+//     channel_is_not_below_zero         a conversion, model version,        allocations, refunds
+//                                       channel                             that are deleted
 //
 // The set of keys only saves work. A key counts as checked while no command and no rollback to a
 // savepoint came after its check; any other key is checked when its row asks.
@@ -35,7 +47,6 @@
 namespace attribution::entry {
 namespace {
 
-constexpr const char* constraint_name = "allocation_sum_equals_revenue";
 constexpr int batch_keys = 1024;
 // 92 MB at a million keys, and 40 more while they are checked [measured]. A transaction that
 // touches more keys has the rest checked one by one.
@@ -51,9 +62,13 @@ struct Tables {
     bool valid;
     int tenant_column, event_column, model_column, channel_column; // in allocations
     int id_column;
+    pg::Query find_refunds;
     pg::Query lock;
     pg::Query sum;
     pg::Query sum_all_models;
+    pg::Query refunds;
+    pg::Query channels;
+    pg::Query channels_all_models;
     pg::Query find_posting;
 };
 constinit HTAB* known_tables = nullptr;
@@ -68,85 +83,136 @@ extern "C" void forget_tables(Datum, Oid relation) {
             tables->valid = false;
 }
 
+/// `$1` and on as arrays of one length: a row k per key, numbered by i.
+#define EVENT_KEYS                                                                                 \
+    "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY "                    \
+    "AS k (tenant_id, event_id, i) "
+#define MODEL_KEYS                                                                                 \
+    "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) "             \
+    "WITH ORDINALITY AS k (tenant_id, event_id, model_version, i) "
+#define EVENT_OF_KEY                                                                               \
+    "x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id AND x.id OPERATOR(pg_catalog.=) k.event_id "
+#define REFUNDS_OF_KEY                                                                             \
+    "x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "                                              \
+    "AND x.refund_of OPERATOR(pg_catalog.=) k.event_id "
+// COLLATE keeps a planner without statistics from the index on (tenant_id, model_version), which
+// looks as good to it as the one on the event, and would read all allocations of the tenant.
+#define MODEL_OF_KEY                                                                               \
+    "AND x.model_version IS NOT NULL AND x.model_version COLLATE pg_catalog.\"C\" "                \
+    "OPERATOR(pg_catalog.=) k.model_version "
+// Not IS NOT NULL, which 17 and later drop before they look for partial indexes.
+#define ANY_MODEL "AND x.model_version OPERATOR(pg_catalog.>=) '' "
+
+pg::Query keys_query(const char* sql, bool by_model, bool with_tolerance) {
+    pg::Query query{.sql = sql,
+                    .parameter_count = 0,
+                    .parameter_types = {},
+                    .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+                    .plan = nullptr};
+    for (int i = 0; i < 2; ++i)
+        query.parameter_types[query.parameter_count++] = UUIDARRAYOID;
+    if (by_model)
+        query.parameter_types[query.parameter_count++] = TEXTARRAYOID;
+    if (with_tolerance)
+        query.parameter_types[query.parameter_count++] = NUMERICOID;
+    return query;
+}
+
+/// The sums that differ from the revenue; by model version, also (not `drifts`) the keys of
+/// conversions whose channels must be looked at: they have refunds, or less than nothing.
+const char* sum_sql(const char* allocations, const char* events, bool by_model) {
+    StringInfoData sql;
+    initStringInfo(&sql);
+    appendStringInfo(&sql,
+                     "SELECT d.i, d.model_version, NULL, d.revenue_cents::pg_catalog.text, "
+                     "d.allocated::pg_catalog.text, "
+                     "pg_catalog.abs(d.revenue_cents::pg_catalog.numeric "
+                     "OPERATOR(pg_catalog.-) d.allocated)::pg_catalog.text, d.drifts%s "
+                     "FROM (SELECT k.i, %s.model_version, e.revenue_cents, s.allocated, "
+                     "s.allocated IS NOT NULL AND (e.revenue_cents IS NULL OR pg_catalog.abs("
+                     "e.revenue_cents::pg_catalog.numeric OPERATOR(pg_catalog.-) s.allocated) "
+                     "OPERATOR(pg_catalog.>) $%d) AS drifts",
+                     by_model ? ", d.has_family" : "", by_model ? "k" : "s", by_model ? 4 : 3);
+    // OFFSET 0 in EXISTS: not hashed, which would read all refunds.
+    if (by_model)
+        appendStringInfo(&sql,
+                         ", e.refund_of IS NULL AND (s.lowest OPERATOR(pg_catalog.<) 0 OR EXISTS "
+                         "(SELECT 1 FROM %s x WHERE " REFUNDS_OF_KEY "OFFSET 0)) AS has_family",
+                         events);
+    appendStringInfo(&sql,
+                     " FROM %s LEFT JOIN LATERAL (SELECT x.refund_of, x.revenue_cents FROM %s x "
+                     "WHERE " EVENT_OF_KEY "OFFSET 0) e ON true "
+                     "CROSS JOIN LATERAL (SELECT %spg_catalog.sum(x.allocated_revenue_cents) "
+                     "AS allocated, pg_catalog.min(x.allocated_revenue_cents) AS lowest FROM %s x "
+                     "WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
+                     "AND x.event_id OPERATOR(pg_catalog.=) k.event_id %sOFFSET 0) s OFFSET 0) d "
+                     "WHERE d.drifts%s ORDER BY d.i, d.model_version",
+                     by_model ? MODEL_KEYS : EVENT_KEYS, events,
+                     by_model ? "" : "x.model_version, ", allocations,
+                     by_model ? MODEL_OF_KEY : ANY_MODEL "GROUP BY x.model_version ",
+                     by_model ? " OR d.has_family" : "");
+    return sql.data;
+}
+
+/// The channels of a conversion and its refunds that are below zero.
+const char* channels_sql(const char* allocations, const char* events, bool by_model) {
+    return psprintf(
+        "SELECT k.i, %s.model_version, s.channel, NULL, s.cents::pg_catalog.text, NULL "
+        "FROM %s CROSS JOIN LATERAL (SELECT %sa.channel, pg_catalog.sum(a.cents) AS cents "
+        "FROM (SELECT k.event_id AS id UNION ALL SELECT x.id FROM %s x WHERE " REFUNDS_OF_KEY
+        ") f CROSS JOIN LATERAL (SELECT x.model_version, x.channel, x.allocated_revenue_cents "
+        "AS cents FROM %s x WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
+        "AND x.event_id OPERATOR(pg_catalog.=) f.id %sOFFSET 0) a GROUP BY %sa.channel "
+        "HAVING pg_catalog.sum(a.cents) OPERATOR(pg_catalog.<) 0 OFFSET 0) s "
+        "ORDER BY k.i, s.channel COLLATE pg_catalog.\"C\"%s",
+        by_model ? "k" : "s", by_model ? MODEL_KEYS : EVENT_KEYS,
+        by_model ? "" : "a.model_version, ", events, allocations,
+        by_model ? MODEL_OF_KEY : ANY_MODEL, by_model ? "" : "a.model_version, ",
+        by_model ? "" : ", s.model_version");
+}
+
 /// All queries take arrays in key order and look each key up by LATERAL with OFFSET 0: the planner
-/// must not turn a thousand index lookups into a scan of the table. COLLATE keeps it from the index
-/// on (tenant_id, model_version), which looks as good as the one on the event to a planner without
-/// statistics, and reads all allocations of the tenant for every event. Operators are qualified:
-/// the caller's search_path decides nothing here.
+/// must not turn a thousand index lookups into a scan of the table. Operators are qualified: the
+/// caller's search_path decides nothing here. What a rule finds wrong has the columns: number of
+/// the key, model version, what else names it, revenue, amount, difference.
 void write_queries(Tables* tables, Oid ledger) {
     const char* allocations = pg::qualified_name(tables->allocations);
     const char* events = pg::qualified_name(tables->events);
-    const char* violation = "SELECT k.i, %s, e.revenue_cents::pg_catalog.text, "
-                            "s.allocated::pg_catalog.text, "
-                            "pg_catalog.abs(e.revenue_cents::pg_catalog.numeric "
-                            "OPERATOR(pg_catalog.-) s.allocated)::pg_catalog.text ";
-    const char* event = "LEFT JOIN LATERAL (SELECT x.revenue_cents FROM %s x "
-                        "WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-                        "AND x.id OPERATOR(pg_catalog.=) k.event_id OFFSET 0) e ON true ";
-    const char* drifts = "(e.revenue_cents IS NULL OR pg_catalog.abs("
-                         "e.revenue_cents::pg_catalog.numeric OPERATOR(pg_catalog.-) s.allocated) "
-                         "OPERATOR(pg_catalog.>) $%d) ORDER BY k.i";
 
     const MemoryContext before = MemoryContextSwitchTo(CacheMemoryContext);
-    tables->lock = {.sql =
-                        psprintf("SELECT pg_catalog.count(*) FROM ROWS FROM "
-                                 "(pg_catalog.unnest($1), pg_catalog.unnest($2)) "
-                                 "AS k (tenant_id, event_id), "
-                                 "LATERAL (SELECT 1 FROM %s x "
-                                 "WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-                                 "AND x.id OPERATOR(pg_catalog.=) k.event_id FOR NO KEY UPDATE) l",
-                                 events),
-                    .parameter_count = 2,
-                    .parameter_types = {UUIDARRAYOID, UUIDARRAYOID},
-                    .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-                    .plan = nullptr};
-
-    StringInfoData sql;
-    initStringInfo(&sql);
-    appendStringInfo(&sql, violation, "k.model_version");
-    appendStringInfoString(&sql, "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), "
-                                 "pg_catalog.unnest($3)) WITH ORDINALITY "
-                                 "AS k (tenant_id, event_id, model_version, i) ");
-    appendStringInfo(&sql, event, events);
-    appendStringInfo(&sql,
-                     "CROSS JOIN LATERAL (SELECT pg_catalog.sum(a.allocated_revenue_cents) "
-                     "AS allocated FROM %s a "
-                     "WHERE a.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-                     "AND a.event_id OPERATOR(pg_catalog.=) k.event_id "
-                     "AND a.model_version IS NOT NULL "
-                     "AND a.model_version COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) "
-                     "k.model_version OFFSET 0) s "
-                     "WHERE s.allocated IS NOT NULL AND ",
-                     allocations);
-    appendStringInfo(&sql, drifts, 4);
-    tables->sum = {.sql = sql.data,
-                   .parameter_count = 4,
-                   .parameter_types = {UUIDARRAYOID, UUIDARRAYOID, TEXTARRAYOID, NUMERICOID},
-                   .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-                   .plan = nullptr};
-
-    initStringInfo(&sql);
-    appendStringInfo(&sql, violation, "s.model_version");
-    appendStringInfoString(&sql, "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
-                                 "WITH ORDINALITY AS k (tenant_id, event_id, i) ");
-    appendStringInfo(&sql, event, events);
-    appendStringInfo(
-        &sql,
-        "CROSS JOIN LATERAL (SELECT a.model_version, "
-        "pg_catalog.sum(a.allocated_revenue_cents) AS allocated FROM %s a "
-        "WHERE a.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-        "AND a.event_id OPERATOR(pg_catalog.=) k.event_id "
-        // Not IS NOT NULL, which 17 and later drop before they look for partial indexes.
-        "AND a.model_version OPERATOR(pg_catalog.>=) '' "
-        "GROUP BY a.model_version OFFSET 0) s WHERE ",
-        allocations);
-    appendStringInfo(&sql, drifts, 3);
-    appendStringInfoString(&sql, ", s.model_version");
-    tables->sum_all_models = {.sql = sql.data,
-                              .parameter_count = 3,
-                              .parameter_types = {UUIDARRAYOID, UUIDARRAYOID, NUMERICOID},
-                              .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-                              .plan = nullptr};
+    // refund_of IS NOT NULL outside: inside it would offer the index on refunds.
+    tables->find_refunds =
+        keys_query(psprintf("SELECT k.i, r.refund_of FROM " EVENT_KEYS
+                            "CROSS JOIN LATERAL (SELECT x.refund_of FROM %s x WHERE " EVENT_OF_KEY
+                            "OFFSET 0) r WHERE r.refund_of IS NOT NULL ORDER BY k.i",
+                            events),
+                   false, false);
+    tables->lock = keys_query(psprintf("SELECT pg_catalog.count(*) FROM " EVENT_KEYS
+                                       ", LATERAL (SELECT 1 FROM %s x WHERE " EVENT_OF_KEY
+                                       "FOR NO KEY UPDATE) l",
+                                       events),
+                              false, false);
+    tables->sum = keys_query(sum_sql(allocations, events, true), true, true);
+    tables->sum_all_models = keys_query(sum_sql(allocations, events, false), false, true);
+    tables->refunds = keys_query(
+        psprintf("SELECT k.i, '', e.event_type, e.revenue_cents::pg_catalog.text, "
+                 "(OPERATOR(pg_catalog.-) r.cents)::pg_catalog.text, "
+                 "(OPERATOR(pg_catalog.-) (e.revenue_cents::pg_catalog.numeric "
+                 "OPERATOR(pg_catalog.+) r.cents))::pg_catalog.text "
+                 "FROM " EVENT_KEYS
+                 "LEFT JOIN LATERAL (SELECT x.event_type, x.revenue_cents FROM %s x "
+                 "WHERE " EVENT_OF_KEY "OFFSET 0) e ON true "
+                 "CROSS JOIN LATERAL (SELECT pg_catalog.sum(x.revenue_cents) AS cents FROM %s x "
+                 "WHERE " REFUNDS_OF_KEY "OFFSET 0) r "
+                 "WHERE r.cents IS NOT NULL AND (e.revenue_cents IS NULL "
+                 "OR e.event_type OPERATOR(pg_catalog.<>) 'conversion' "
+                 "OR (e.revenue_cents::pg_catalog.numeric OPERATOR(pg_catalog.+) r.cents) "
+                 "OPERATOR(pg_catalog.<) 0) ORDER BY k.i",
+                 events, events),
+        false, false);
+    tables->channels = keys_query(channels_sql(allocations, events, true), true, false);
+    tables->channels_all_models =
+        keys_query(channels_sql(allocations, events, false), false, false);
 
     tables->find_posting = {};
     if (OidIsValid(ledger))
@@ -162,8 +228,9 @@ void write_queries(Tables* tables, Oid ledger) {
 }
 
 void discard_queries(Tables* tables) {
-    for (pg::Query* query :
-         {&tables->lock, &tables->sum, &tables->sum_all_models, &tables->find_posting}) {
+    for (pg::Query* query : {&tables->find_refunds, &tables->lock, &tables->sum,
+                             &tables->sum_all_models, &tables->refunds, &tables->channels,
+                             &tables->channels_all_models, &tables->find_posting}) {
         pg::discard(*query);
         if (query->sql != nullptr)
             pfree(const_cast<char*>(query->sql));
@@ -215,14 +282,29 @@ Tables* tables_of(Relation allocations, Oid own_function) {
 // ---------------------------------------------------------------------------------------------
 // The touched keys of the transaction
 
-/// An (event, model version) whose sum may have changed; model 0 stands for all of the event.
+/// What may have become wrong: the allocations of an (event, model version), or one of these.
 struct Key {
     Oid allocations;
-    uint32 model;
+    uint32 model; // a number of a model version, from 1, or:
     pg_uuid_t tenant_id;
     pg_uuid_t event_id;
 };
 static_assert(sizeof(Key) == 40, "hashed as bytes: no padding");
+
+// The revenue of the event changed: sums under all model versions, and the refunds.
+constexpr uint32 revenue_of_event = 0;
+// A refund of the conversion came: the refunds.
+constexpr uint32 refunds_of_conversion = PG_UINT32_MAX;
+// An event of the conversion's family went: the refunds, and the channels under all model versions.
+constexpr uint32 family_of_conversion = PG_UINT32_MAX - 1;
+
+bool is_of_conversion(const Key& key) {
+    return key.model == refunds_of_conversion || key.model == family_of_conversion;
+}
+
+bool names_a_model(const Key& key) {
+    return key.model != revenue_of_event && !is_of_conversion(key);
+}
 
 struct Touch {
     Key key;
@@ -233,7 +315,7 @@ struct Touch {
 
 struct Model {
     char name[max_model_length]; // hash key
-    uint32 number;               // from 1
+    uint32 number;
 };
 
 struct Touches {
@@ -281,16 +363,15 @@ Touches* current_touches() {
     return touches;
 }
 
-/// Room for one more element in an array of TopTransactionContext.
+/// Room for one more element in an array of a memory context.
 template <class Element, class Count>
-void make_room(Element** array, Count count, Count* room) {
+void make_room(Element** array, Count count, Count* room, MemoryContext memory) {
     if (count < *room)
         return;
     const Count larger = *room == 0 ? 64 : *room * 2;
     const Size size = sizeof(Element) * static_cast<Size>(larger);
-    *array = static_cast<Element*>(*array == nullptr
-                                       ? MemoryContextAllocHuge(TopTransactionContext, size)
-                                       : repalloc_huge(*array, size));
+    *array = static_cast<Element*>(*array == nullptr ? MemoryContextAllocHuge(memory, size)
+                                                     : repalloc_huge(*array, size));
     *room = larger;
 }
 
@@ -305,7 +386,7 @@ uint32 model_number(Datum model_version) {
     if (all->model_count > 0 && strcmp(all->model_names[all->model_count - 1], name) == 0)
         return all->model_count; // rows of one statement mostly share it
 
-    make_room(&all->model_names, all->model_count, &all->model_room);
+    make_room(&all->model_names, all->model_count, &all->model_room, TopTransactionContext);
     bool found;
     auto* model = static_cast<Model*>(hash_search(all->models, name, HASH_ENTER, &found));
     if (!found) {
@@ -315,8 +396,8 @@ uint32 model_number(Datum model_version) {
     return model->number;
 }
 
-const char* model_name(uint32 number) {
-    return number == 0 ? "" : touches->model_names[number - 1];
+const char* model_name(const Key& key) {
+    return names_a_model(key) ? touches->model_names[key.model - 1] : "";
 }
 
 Datum not_null(TupleTableSlot* row, int column) {
@@ -339,27 +420,44 @@ Key key_of(const Tables* tables, TupleTableSlot* row) {
     return key;
 }
 
-/// The key that stands for all model versions of an updated event; false when no allocations
-/// reference the relation.
+/// The allocations of a table of events.
+Oid allocations_of(Relation events, Oid own_function) {
+    const Oid allocations = pg::referencing_relation(
+        events, "event_id", pg::sibling_function(own_function, "check_allocation_sum"));
+    if (!OidIsValid(allocations))
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+                 errmsg("relation \"%s\" has lost the foreign key of its allocations",
+                        RelationGetRelationName(events)),
+                 errdetail("Its triggers find the allocations through that foreign key."),
+                 errhint("Restore the foreign key of the extension's installation script.")));
+    return allocations;
+}
+
+/// What a refund that came, a revenue that changed or an event that went may have made wrong; false
+/// when that is nothing.
 bool key_of_event(const TriggerData* trigger, Key* key) {
     const Relation events = trigger->tg_relation;
-    key->allocations = pg::referencing_relation(
-        events, "event_id",
-        pg::sibling_function(trigger->tg_trigger->tgfoid, "check_allocation_sum"));
-    if (!OidIsValid(key->allocations))
+    const bool updated = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+    TupleTableSlot* row = updated ? trigger->tg_newslot : trigger->tg_trigslot;
+    bool isnull;
+    const Datum refund_of = slot_getattr(row, typed_column(events, "refund_of", UUIDOID), &isnull);
+    if (isnull && TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
         return false;
-    key->model = 0;
-    key->tenant_id =
-        *DatumGetUUIDP(not_null(trigger->tg_newslot, typed_column(events, "tenant_id", UUIDOID)));
-    key->event_id =
-        *DatumGetUUIDP(not_null(trigger->tg_newslot, typed_column(events, "id", UUIDOID)));
+    key->allocations = allocations_of(events, trigger->tg_trigger->tgfoid);
+    key->model = updated                                      ? revenue_of_event
+                 : TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ? refunds_of_conversion
+                                                              : family_of_conversion;
+    key->tenant_id = *DatumGetUUIDP(not_null(row, typed_column(events, "tenant_id", UUIDOID)));
+    key->event_id = *DatumGetUUIDP(
+        updated || isnull ? not_null(row, typed_column(events, "id", UUIDOID)) : refund_of);
     return true;
 }
 
 void open_touch(Touches* all, Touch* touch) {
     if (touch->open)
         return;
-    make_room(&all->open, all->open_count, &all->open_room);
+    make_room(&all->open, all->open_count, &all->open_room, TopTransactionContext);
     all->open[all->open_count++] = touch;
     touch->open = true;
 }
@@ -391,27 +489,40 @@ void open_all_outdated(Touches* all) {
 // ---------------------------------------------------------------------------------------------
 // The check
 
+/// In the order in which they are told.
+enum Rule { sum_rule, refunds_rule, channels_rule, rule_count };
+
 struct Violation {
-    Key key;
-    const char* model_version;
-    const char* revenue; // nullptr: the event is not there
-    const char* allocated;
-    const char* drift;
+    Rule rule;
+    Oid relation; // that the rule is of
+    pg_uuid_t tenant_id;
+    pg_uuid_t event_id;
+    const char* model_version; // not nullptr
+    const char* name;          // of the channel, or the type of what was refunded
+    const char* revenue;       // nullptr: the event is not there
+    const char* amount;
+    const char* difference;
 };
 
 struct Findings {
-    MemoryContext memory;  // outlives the batches
-    Violation first;       // wrong for this transaction
-    long count;            // how many
-    Violation first_newer; // right for this transaction's snapshot, wrong for the newest
-    long newer_count;
+    MemoryContext memory; // outlives the batches
+    // Wrong for this transaction: the first of each rule, and how many.
+    Violation first[rule_count];
+    long count[rule_count];
+    // Right for this transaction's snapshot, wrong for the newest.
+    Violation first_newer[rule_count];
+    long newer_count[rule_count];
 };
 
-bool same_event(const Key& a, const Key& b) {
-    return memcmp(&a.tenant_id, &b.tenant_id, UUID_LEN) == 0 &&
-           memcmp(&a.event_id, &b.event_id, UUID_LEN) == 0;
+bool same_uuid(const pg_uuid_t& a, const pg_uuid_t& b) {
+    return memcmp(&a, &b, UUID_LEN) == 0;
 }
 
+bool same_event(const Key& a, const Key& b) {
+    return same_uuid(a.tenant_id, b.tenant_id) && same_uuid(a.event_id, b.event_id);
+}
+
+/// By table, tenant and event; of one event first what is not of one model version.
 int compare_keys(const void* left, const void* right) {
     const Key& a = *static_cast<const Key*>(left);
     const Key& b = *static_cast<const Key*>(right);
@@ -421,7 +532,53 @@ int compare_keys(const void* left, const void* right) {
         return tenant;
     if (const int event = memcmp(&a.event_id, &b.event_id, UUID_LEN))
         return event;
-    return strcmp(model_name(a.model), model_name(b.model));
+    if (const int model = strcmp(model_name(a), model_name(b)))
+        return model;
+    return a.model < b.model ? -1 : a.model > b.model ? 1 : 0;
+}
+
+/// A key of the conversion that an event belongs to.
+Key conversion_key(const Key& event, const pg_uuid_t& conversion_id, uint32 model) {
+    return {.allocations = event.allocations,
+            .model = model,
+            .tenant_id = event.tenant_id,
+            .event_id = conversion_id};
+}
+
+/// Keys that grow, in a memory context.
+struct KeyList {
+    MemoryContext memory;
+    Key* keys;
+    long count, room;
+};
+
+void add(KeyList* list, const Key& key) {
+    make_room(&list->keys, list->count, &list->room, list->memory);
+    list->keys[list->count++] = key;
+}
+
+/// In key order, each once.
+void sort(KeyList* list) {
+    if (list->count == 0)
+        return;
+    qsort(list->keys, list->count, sizeof(Key), compare_keys);
+    long kept = 1;
+    for (long i = 1; i < list->count; ++i)
+        if (compare_keys(&list->keys[kept - 1], &list->keys[i]) != 0)
+            list->keys[kept++] = list->keys[i];
+    list->count = kept;
+}
+
+/// Takes out the keys of events that `others`, sorted as well, has under all model versions.
+void take_out_covered(KeyList* list, const KeyList& others) {
+    long kept = 0, other = 0;
+    for (long i = 0; i < list->count; ++i) {
+        while (other < others.count && compare_keys(&others.keys[other], &list->keys[i]) < 0)
+            ++other;
+        if (other == 0 || !same_event(others.keys[other - 1], list->keys[i]))
+            list->keys[kept++] = list->keys[i];
+    }
+    list->count = kept;
 }
 
 /// The arrays that go into the queries.
@@ -436,7 +593,7 @@ Arrays arrays_of(const Key* keys, int count) {
     for (int i = 0; i < count; ++i) {
         tenants[i] = UUIDPGetDatum(&keys[i].tenant_id);
         events[i] = UUIDPGetDatum(&keys[i].event_id);
-        models[i] = CStringGetTextDatum(model_name(keys[i].model));
+        models[i] = CStringGetTextDatum(model_name(keys[i]));
     }
     return {
         PointerGetDatum(construct_array(tenants, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
@@ -444,39 +601,137 @@ Arrays arrays_of(const Key* keys, int count) {
         PointerGetDatum(construct_array(models, count, TEXTOID, -1, false, TYPALIGN_INT))};
 }
 
-/// The violations of the last query, in key order.
-List* read_violations(const Key* keys) {
+/// The first of `keys` as arguments of a query, in the current memory context.
+int batch_of(const Key* keys, long count, Arrays* arrays) {
+    CHECK_FOR_INTERRUPTS();
+    const int batch = static_cast<int>(std::min<long>(batch_keys, count));
+    *arrays = arrays_of(keys, batch);
+    return batch;
+}
+
+/// The key of a refund, by its place among the keys, and its conversion.
+struct Refund {
+    long place;
+    pg_uuid_t conversion_id;
+};
+
+struct RefundList {
+    Refund* refunds;
+    long count, room;
+};
+
+/// Which of the keys are of refunds. A key that is of a conversion by its kind is none, whatever it
+/// was that a refund took for one.
+RefundList find_refunds(Tables* tables, const Key* keys, long count, MemoryContext batch_memory) {
+    RefundList list{};
+    const MemoryContext memory = CurrentMemoryContext;
+    for (long from = 0; from < count; from += batch_keys) {
+        MemoryContextSwitchTo(batch_memory);
+        Arrays arrays;
+        batch_of(keys + from, count - from, &arrays);
+        Datum values[] = {arrays.tenants, arrays.events};
+        pg::run(tables->find_refunds, values);
+        for (uint64 row = 0; row < SPI_processed; ++row) {
+            bool isnull;
+            const long place = from + DatumGetInt64(pg::result_value(row, 1, &isnull)) - 1;
+            if (is_of_conversion(keys[place]))
+                continue;
+            make_room(&list.refunds, list.count, &list.room, memory);
+            list.refunds[list.count++] = {
+                .place = place, .conversion_id = *DatumGetUUIDP(pg::result_value(row, 2, &isnull))};
+        }
+        SPI_freetuptable(SPI_tuptable);
+        MemoryContextReset(batch_memory);
+    }
+    MemoryContextSwitchTo(memory);
+    return list;
+}
+
+/// Locks the conversions of the keys, in the order of their ids, so that sessions wait for each
+/// other in one order: merges the conversions among the keys with those of the refunds.
+void lock_conversions(Tables* tables, const Key* keys, long count, const RefundList& refunds,
+                      MemoryContext batch_memory) {
+    KeyList others{.memory = CurrentMemoryContext, .keys = nullptr, .count = 0, .room = 0};
+    for (long i = 0; i < refunds.count; ++i)
+        add(&others, conversion_key(keys[refunds.refunds[i].place],
+                                    refunds.refunds[i].conversion_id, refunds_of_conversion));
+    sort(&others);
+
+    auto* batch = static_cast<Key*>(palloc(sizeof(Key) * batch_keys));
+    long key = 0, refund = 0, other = 0;
+    for (bool more = true; more;) {
+        int size = 0;
+        while (size < batch_keys) {
+            for (; refund < refunds.count && refunds.refunds[refund].place == key; ++refund)
+                ++key;
+            more = key < count || other < others.count;
+            if (!more)
+                break;
+            const bool take_key =
+                other == others.count ||
+                (key < count && compare_keys(&keys[key], &others.keys[other]) < 0);
+            const Key& next = take_key ? keys[key++] : others.keys[other++];
+            if (size == 0 || !same_event(batch[size - 1], next))
+                batch[size++] = next;
+        }
+        if (size == 0)
+            break;
+        MemoryContextSwitchTo(batch_memory);
+        Arrays arrays;
+        batch_of(batch, size, &arrays);
+        Datum values[] = {arrays.tenants, arrays.events};
+        pg::run(tables->lock, values);
+        SPI_freetuptable(SPI_tuptable);
+        MemoryContextReset(batch_memory);
+    }
+    pfree(batch);
+}
+
+/// What the last query found wrong with the keys, in key order. The sum query also returns keys
+/// whose channels must be looked at; `families` takes them, unless it is nullptr.
+List* read_violations(Rule rule, Oid relation, const Key* keys, KeyList* families) {
     List* violations = NIL;
     for (uint64 row = 0; row < SPI_processed; ++row) {
         HeapTuple tuple = SPI_tuptable->vals[row];
         const TupleDesc columns = SPI_tuptable->tupdesc;
         bool isnull;
-        const int64 number = DatumGetInt64(SPI_getbinval(tuple, columns, 1, &isnull));
+        const Key& key = keys[DatumGetInt64(SPI_getbinval(tuple, columns, 1, &isnull)) - 1];
+        if (families != nullptr && DatumGetBool(SPI_getbinval(tuple, columns, 8, &isnull)))
+            add(families, key);
+        if (rule == sum_rule && !DatumGetBool(SPI_getbinval(tuple, columns, 7, &isnull)))
+            continue;
         auto* violation = static_cast<Violation*>(palloc(sizeof(Violation)));
-        *violation = {.key = keys[number - 1],
+        *violation = {.rule = rule,
+                      .relation = relation,
+                      .tenant_id = key.tenant_id,
+                      .event_id = key.event_id,
                       .model_version = SPI_getvalue(tuple, columns, 2),
-                      .revenue = SPI_getvalue(tuple, columns, 3),
-                      .allocated = SPI_getvalue(tuple, columns, 4),
-                      .drift = SPI_getvalue(tuple, columns, 5)};
+                      .name = SPI_getvalue(tuple, columns, 3),
+                      .revenue = SPI_getvalue(tuple, columns, 4),
+                      .amount = SPI_getvalue(tuple, columns, 5),
+                      .difference = SPI_getvalue(tuple, columns, 6)};
         violations = lappend(violations, violation);
     }
     return violations;
 }
 
+/// Of the same thing, whatever the numbers.
 bool contains(const List* violations, const Violation* wanted) {
     ListCell* cell;
     foreach (cell, violations) {
         const auto* violation = static_cast<const Violation*>(lfirst(cell));
-        if (memcmp(&violation->key, &wanted->key, sizeof(Key)) == 0 &&
-            strcmp(violation->model_version, wanted->model_version) == 0)
+        if (same_uuid(violation->tenant_id, wanted->tenant_id) &&
+            same_uuid(violation->event_id, wanted->event_id) &&
+            strcmp(violation->model_version, wanted->model_version) == 0 &&
+            (wanted->rule != channels_rule || strcmp(violation->name, wanted->name) == 0))
             return true;
     }
     return false;
 }
 
 Violation kept(Violation violation, MemoryContext memory) {
-    for (const char** text :
-         {&violation.model_version, &violation.revenue, &violation.allocated, &violation.drift})
+    for (const char** text : {&violation.model_version, &violation.name, &violation.revenue,
+                              &violation.amount, &violation.difference})
         if (*text != nullptr)
             *text = MemoryContextStrdup(memory, *text);
     return violation;
@@ -487,133 +742,186 @@ void collect(const List* violations, const List* own, Findings* findings) {
     foreach (cell, violations) {
         const auto* violation = static_cast<const Violation*>(lfirst(cell));
         if (own == violations || contains(own, violation)) {
-            if (findings->count++ == 0)
-                findings->first = kept(*violation, findings->memory);
-        } else if (findings->newer_count++ == 0) {
-            findings->first_newer = kept(*violation, findings->memory);
+            if (findings->count[violation->rule]++ == 0)
+                findings->first[violation->rule] = kept(*violation, findings->memory);
+        } else if (findings->newer_count[violation->rule]++ == 0) {
+            findings->first_newer[violation->rule] = kept(*violation, findings->memory);
         }
     }
 }
 
-/// Locks the events of the keys, sorted, so that sessions wait for each other in one order.
-void lock_events(Tables* tables, const Key* keys, long count, MemoryContext batch_memory) {
-    auto* events = static_cast<Key*>(palloc(sizeof(Key) * batch_keys));
-    for (long i = 0; i < count;) {
-        CHECK_FOR_INTERRUPTS();
-        int event_count = 0;
-        for (; i < count && event_count < batch_keys; ++i)
-            if (i == 0 || !same_event(keys[i - 1], keys[i]))
-                events[event_count++] = keys[i];
-        if (event_count == 0)
-            break;
+/// Holds the keys, sorted, against a rule and collects what is wrong.
+void apply(Rule rule, pg::Query& query, Oid relation, const Key* keys, long count,
+           KeyList* families, Findings* findings, MemoryContext batch_memory) {
+    const MemoryContext memory = CurrentMemoryContext;
+    for (long from = 0; from < count;) {
         MemoryContextSwitchTo(batch_memory);
-        const Arrays arrays = arrays_of(events, event_count);
-        Datum values[] = {arrays.tenants, arrays.events};
-        pg::run(tables->lock, values);
-        SPI_freetuptable(SPI_tuptable);
-        MemoryContextReset(batch_memory);
-    }
-    pfree(events);
-}
-
-/// Sums the keys, all with a model or all without, and collects what is wrong.
-void sum_keys(Tables* tables, const Key* keys, long count, Findings* findings,
-              MemoryContext batch_memory) {
-    if (count == 0)
-        return;
-    const bool all_models = keys[0].model == 0;
-    pg::Query& sum = all_models ? tables->sum_all_models : tables->sum;
-    for (long from = 0; from < count; from += batch_keys) {
-        CHECK_FOR_INTERRUPTS();
-        MemoryContextSwitchTo(batch_memory);
-        const Arrays arrays =
-            arrays_of(keys + from, static_cast<int>(std::min<long>(batch_keys, count - from)));
+        Arrays arrays;
+        const int batch = batch_of(keys + from, count - from, &arrays);
+        const bool by_model = names_a_model(keys[from]);
         const Datum tolerance =
             DirectFunctionCall1(int4_numeric, Int32GetDatum(sum_tolerance_cents));
-        Datum values[] = {arrays.tenants, arrays.events, all_models ? tolerance : arrays.models,
+        Datum values[] = {arrays.tenants, arrays.events, by_model ? arrays.models : tolerance,
                           tolerance};
-        pg::run_latest(sum, values);
+        pg::run_latest(query, values);
         if (SPI_processed > 0) {
             MemoryContextSwitchTo(batch_memory);
-            List* violations = read_violations(keys + from);
+            List* violations = read_violations(rule, relation, keys + from, families);
             List* own = violations;
             // A transaction that is right by its own snapshot may succeed when it runs again.
-            if (IsolationUsesXactSnapshot()) {
-                pg::run_as_of(sum, GetTransactionSnapshot(), values);
+            if (violations != NIL && IsolationUsesXactSnapshot()) {
+                pg::run_as_of(query, GetTransactionSnapshot(), values);
                 MemoryContextSwitchTo(batch_memory);
-                own = read_violations(keys + from);
+                own = read_violations(rule, relation, keys + from, nullptr);
             }
             collect(violations, own, findings);
         }
         SPI_freetuptable(SPI_tuptable);
         MemoryContextReset(batch_memory);
+        from += batch;
     }
+    MemoryContextSwitchTo(memory);
 }
 
-[[noreturn]] void raise_violation(const Findings& findings) {
-    const bool wrong = findings.count > 0;
-    const Violation& violation = wrong ? findings.first : findings.first_newer;
-    const long count = wrong ? findings.count : findings.newer_count;
-    pg_uuid_t tenant_id = violation.key.tenant_id;
-    pg_uuid_t event_id = violation.key.event_id;
-    const char* where = psprintf("Tenant %s, event %s, model version \"%s\"",
-                                 pg::uuid_text(UUIDPGetDatum(&tenant_id)),
-                                 pg::uuid_text(UUIDPGetDatum(&event_id)), violation.model_version);
-    const char* numbers =
-        violation.revenue == nullptr
-            ? psprintf("allocated %s cents, the event is missing.", violation.allocated)
-            : psprintf("revenue %s, allocated %s, drift %s cents.", violation.revenue,
-                       violation.allocated, violation.drift);
-    const char* more =
-        count == 1 ? "" : psprintf(" It is the first of %ld in this transaction.", count);
-    Relation allocations = table_open(violation.key.allocations, AccessShareLock);
-    if (wrong)
-        ereport(ERROR,
-                (errcode(ERRCODE_CHECK_VIOLATION),
-                 errmsg("allocations do not sum to the revenue of the event"),
-                 errdetail("%s: %s%s", where, numbers, more),
-                 errhint("Insert, change or delete allocations until they sum to the revenue, in "
-                         "one transaction."),
-                 errtableconstraint(allocations, constraint_name)));
-    ereport(
-        ERROR,
-        (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-         errmsg("could not serialize access: allocations of the event were changed concurrently"),
-         errdetail("%s: %s%s", where, numbers, more),
-         errhint("The transaction might succeed if retried."),
-         errtableconstraint(allocations, constraint_name)));
-    pg_unreachable();
-}
-
-/// Checks the keys of one pair of tables, sorted: locks all events, then sums. Reorders the keys.
+/// Checks the keys of one pair of tables, sorted: locks all conversions, then applies the rules.
+/// Reorders the keys.
 void check_tables(Key* keys, long count, Oid own_function, Findings* findings,
                   MemoryContext batch_memory) {
     Relation allocations = table_open(keys[0].allocations, AccessShareLock);
     Tables* tables = tables_of(allocations, own_function);
     pg::OwnerRights rights = pg::act_as_owner(tables->events);
-    lock_events(tables, keys, count, batch_memory);
+    const RefundList found = find_refunds(tables, keys, count, batch_memory);
+    lock_conversions(tables, keys, count, found, batch_memory);
+
+    const KeyList none{.memory = CurrentMemoryContext, .keys = nullptr, .count = 0, .room = 0};
+    KeyList all_models = none, refunds = none, channels = none, channels_all_models = none;
+    long by_model = 0;
+    for (long i = 0, refund = 0; i < count; ++i) {
+        const Key key = keys[i];
+        Key conversion = key;
+        const bool is_refund = refund < found.count && found.refunds[refund].place == i;
+        if (is_refund)
+            conversion.event_id = found.refunds[refund++].conversion_id;
+        if (!names_a_model(key)) {
+            if (key.model == revenue_of_event)
+                add(&all_models, key);
+            if (key.model == family_of_conversion)
+                add(&channels_all_models, key);
+            add(&refunds, conversion_key(key, conversion.event_id, refunds_of_conversion));
+            continue;
+        }
+        // A key without model version comes first and covers all of its event.
+        const bool covered =
+            all_models.count > 0 && same_event(all_models.keys[all_models.count - 1], key);
+        if (is_refund || covered)
+            add(&channels, conversion);
+        if (!covered)
+            keys[by_model++] = key;
+    }
+    sort(&refunds);
+    apply(refunds_rule, tables->refunds, tables->events, refunds.keys, refunds.count, nullptr,
+          findings, batch_memory);
     pg::act_as_before(rights);
 
-    // A key without model covers all models of its event, and comes first.
-    long all_models_count = 0;
-    for (long i = 0; i < count; ++i)
-        all_models_count += keys[i].model == 0 ? 1 : 0;
-    auto* all_models =
-        static_cast<Key*>(palloc_extended(sizeof(Key) * (all_models_count + 1), MCXT_ALLOC_HUGE));
-    all_models_count = 0;
-    long by_model_count = 0;
-    for (long i = 0; i < count; ++i) {
-        if (keys[i].model == 0)
-            all_models[all_models_count++] = keys[i];
-        else if (all_models_count == 0 || !same_event(all_models[all_models_count - 1], keys[i]))
-            keys[by_model_count++] = keys[i];
-    }
     // What the owner of the allocations may not see of another owner's events counts as missing.
     rights = pg::act_as_owner(tables->allocations);
-    sum_keys(tables, keys, by_model_count, findings, batch_memory);
-    sum_keys(tables, all_models, all_models_count, findings, batch_memory);
+    apply(sum_rule, tables->sum, tables->allocations, keys, by_model, &channels, findings,
+          batch_memory);
+    apply(sum_rule, tables->sum_all_models, tables->allocations, all_models.keys, all_models.count,
+          nullptr, findings, batch_memory);
+    sort(&channels);
+    take_out_covered(&channels, channels_all_models);
+    apply(channels_rule, tables->channels, tables->allocations, channels.keys, channels.count,
+          nullptr, findings, batch_memory);
+    apply(channels_rule, tables->channels_all_models, tables->allocations, channels_all_models.keys,
+          channels_all_models.count, nullptr, findings, batch_memory);
     pg::act_as_before(rights);
     table_close(allocations, AccessShareLock);
+}
+
+/// What a user reads of a violation.
+struct Report {
+    const char* constraint;
+    const char* message;
+    const char* message_newer;
+    const char* detail;
+    const char* hint;
+};
+
+Report report_of(const Violation& violation) {
+    pg_uuid_t tenant_id = violation.tenant_id;
+    pg_uuid_t event_id = violation.event_id;
+    const char* tenant = pg::uuid_text(UUIDPGetDatum(&tenant_id));
+    const char* event = pg::uuid_text(UUIDPGetDatum(&event_id));
+    if (violation.rule == sum_rule) {
+        const char* numbers =
+            violation.revenue == nullptr
+                ? psprintf("allocated %s cents, the event is missing.", violation.amount)
+                : psprintf("revenue %s, allocated %s, drift %s cents.", violation.revenue,
+                           violation.amount, violation.difference);
+        return {.constraint = "allocation_sum_equals_revenue",
+                .message = "allocations do not sum to the revenue of the event",
+                .message_newer = "allocations of the event were changed concurrently",
+                .detail = psprintf("Tenant %s, event %s, model version \"%s\": %s", tenant, event,
+                                   violation.model_version, numbers),
+                .hint = "Insert, change or delete allocations until they sum to the revenue, in "
+                        "one transaction."};
+    }
+    if (violation.rule == channels_rule)
+        return {.constraint = "channel_is_not_below_zero",
+                .message = "a channel of the conversion is below zero",
+                .message_newer =
+                    "allocations of the conversion or its refunds were changed concurrently",
+                .detail = psprintf("Tenant %s, conversion %s, model version \"%s\", channel "
+                                   "\"%s\": %s cents, refunds included.",
+                                   tenant, event, violation.model_version, violation.name,
+                                   violation.amount),
+                .hint = "Give each channel zero or more, and let refunds take from it at most what "
+                        "is left, in one transaction."};
+    const char* newer = "refunds of the conversion were changed concurrently";
+    if (violation.name == nullptr || strcmp(violation.name, "conversion") != 0)
+        return {.constraint = "refund_names_conversion",
+                .message = "only a conversion can be refunded",
+                .message_newer = newer,
+                .detail = violation.name == nullptr
+                              ? psprintf("Tenant %s, event %s: refunded %s cents, the event is "
+                                         "missing.",
+                                         tenant, event, violation.amount)
+                              : psprintf("Tenant %s, event %s: refunded %s cents, it is a %s.",
+                                         tenant, event, violation.amount, violation.name),
+                .hint = "Let refund_of name the conversion."};
+    return {.constraint = "refunds_do_not_exceed_conversion",
+            .message = "refunds exceed the conversion",
+            .message_newer = newer,
+            .detail =
+                psprintf("Tenant %s, conversion %s: revenue %s, refunded %s, excess %s cents.",
+                         tenant, event, violation.revenue, violation.amount, violation.difference),
+            .hint = "Refund at most what is left of the conversion."};
+}
+
+/// Raises the first violation: what is wrong before what only became wrong, rule by rule.
+void raise_first(const Findings& findings) {
+    for (const bool wrong : {true, false}) {
+        for (int rule = 0; rule < rule_count; ++rule) {
+            const long count = wrong ? findings.count[rule] : findings.newer_count[rule];
+            if (count == 0)
+                continue;
+            const Violation& violation = wrong ? findings.first[rule] : findings.first_newer[rule];
+            const Report report = report_of(violation);
+            const char* more =
+                count == 1 ? "" : psprintf(" It is the first of %ld in this transaction.", count);
+            Relation relation = table_open(violation.relation, AccessShareLock);
+            if (wrong)
+                ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("%s", report.message),
+                                errdetail("%s%s", report.detail, more), errhint("%s", report.hint),
+                                errtableconstraint(relation, report.constraint)));
+            ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                            errmsg("could not serialize access: %s", report.message_newer),
+                            errdetail("%s%s", report.detail, more),
+                            errhint("The transaction might succeed if retried."),
+                            errtableconstraint(relation, report.constraint)));
+        }
+    }
 }
 
 /// Checks the given keys; raises the first violation after counting all.
@@ -633,8 +941,7 @@ void check_keys(Key* keys, long count, Oid own_function) {
         check_tables(keys + from, to - from, own_function, &findings, batch_memory);
     }
     pg::restore_settings(settings);
-    if (findings.count > 0 || findings.newer_count > 0)
-        raise_violation(findings);
+    raise_first(findings);
     SPI_finish();
 }
 
@@ -707,13 +1014,41 @@ void refuse_change_of_key(const TriggerData* trigger, const Tables* tables, cons
              errmsg("tenant, event, model version and channel of an allocation never change"),
              errdetail("The row of event %s, model version \"%s\", channel \"%.*s\" would "
                        "become another.",
-                       pg::uuid_text(UUIDPGetDatum(&key.event_id)), model_name(key.model),
+                       pg::uuid_text(UUIDPGetDatum(&key.event_id)), model_name(key),
                        static_cast<int>(channel.size()), channel.data()),
              errhint("Delete the allocation and insert another."),
              errtableconstraint(trigger->tg_relation, "allocation_key_is_immutable")));
 }
 
 } // namespace
+
+void lock_conversion(Oid events_relation, Oid own_function, Datum tenant_id, Datum conversion_id) {
+    Relation events = table_open(events_relation, RowShareLock);
+    Relation allocations = table_open(allocations_of(events, own_function), AccessShareLock);
+    Tables* tables = tables_of(allocations, own_function);
+    Datum values[] = {
+        PointerGetDatum(construct_array(&tenant_id, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)),
+        PointerGetDatum(
+            construct_array(&conversion_id, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR))};
+    const int settings = pg::prefer_indexes();
+    const pg::OwnerRights rights = pg::act_as_owner(events_relation);
+    pg::run(tables->lock, values);
+    pg::act_as_before(rights);
+    pg::restore_settings(settings);
+    SPI_freetuptable(SPI_tuptable);
+    table_close(allocations, AccessShareLock);
+    table_close(events, RowShareLock);
+}
+
+void check_refunds(Oid events_relation, Oid own_function, Datum tenant_id, Datum conversion_id) {
+    Relation events = table_open(events_relation, AccessShareLock);
+    Key key{.allocations = allocations_of(events, own_function),
+            .model = refunds_of_conversion,
+            .tenant_id = *DatumGetUUIDP(tenant_id),
+            .event_id = *DatumGetUUIDP(conversion_id)};
+    table_close(events, AccessShareLock);
+    check_keys(&key, 1, own_function);
+}
 
 void watch_transactions() {
     RegisterXactCallback(at_transaction_end, nullptr);
@@ -748,8 +1083,7 @@ ATTRIBUTION_FUNCTION(attribution_check_allocation_sum) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_note_event_revenue) {
-    const TriggerData* trigger =
-        pg::row_trigger(fcinfo, "note_event_revenue", TRIGGER_EVENT_UPDATE);
+    const TriggerData* trigger = pg::row_trigger(fcinfo, "note_event_revenue");
     entry::Key key;
     if (entry::key_of_event(trigger, &key))
         entry::note(key);
@@ -757,8 +1091,7 @@ ATTRIBUTION_FUNCTION(attribution_note_event_revenue) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_check_event_revenue) {
-    const TriggerData* trigger =
-        pg::row_trigger(fcinfo, "check_event_revenue", TRIGGER_EVENT_UPDATE);
+    const TriggerData* trigger = pg::row_trigger(fcinfo, "check_event_revenue");
     entry::Key key;
     if (entry::key_of_event(trigger, &key))
         entry::check_touched(key, trigger->tg_trigger->tgfoid);
@@ -767,13 +1100,14 @@ ATTRIBUTION_FUNCTION(attribution_check_event_revenue) {
 
 ATTRIBUTION_FUNCTION(attribution_keep_event_key) {
     const TriggerData* trigger = pg::row_trigger(fcinfo, "keep_event_key", TRIGGER_EVENT_UPDATE);
-    // Allocations belong to an event by its key: another row that takes it over would take them.
+    // Allocations belong to an event by its key, refunds to a conversion by theirs: another row
+    // that takes one over would take them, unchecked.
     const int id = entry::typed_column(trigger->tg_relation, "id", UUIDOID);
-    ereport(ERROR,
-            (errcode(ERRCODE_CHECK_VIOLATION), errmsg("tenant and id of an event never change"),
-             errdetail("Event %s would become another.",
-                       pg::uuid_text(entry::not_null(trigger->tg_trigslot, id))),
-             errhint("Insert another event."),
-             errtableconstraint(trigger->tg_relation, "event_key_is_immutable")));
+    ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
+                    errmsg("tenant, id, type and refunded conversion of an event never change"),
+                    errdetail("Event %s would become another.",
+                              pg::uuid_text(entry::not_null(trigger->tg_trigslot, id))),
+                    errhint("Insert another event."),
+                    errtableconstraint(trigger->tg_relation, "event_key_is_immutable")));
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

@@ -72,6 +72,7 @@ INSERT INTO allocations (event_id, channel, allocated_revenue_cents)
 SELECT :e3, 'c' || i, 9223372036854775807 FROM generate_series(1, 3) AS i;
 INSERT INTO allocations (event_id, channel, allocated_revenue_cents)
 SELECT :e3, 'c' || i, (-9223372036854775808)::bigint FROM generate_series(1, 3) AS i;
+-- This one sums, though not on the way there; but no channel may be below zero.
 INSERT INTO allocations (event_id, channel, allocated_revenue_cents)
 VALUES (:e3, 'x', 9223372036854775807), (:e3, 'y', 9223372036854775807), (:e3, 'z', -9223372036854775807);
 
