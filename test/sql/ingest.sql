@@ -141,6 +141,79 @@ SELECT outcome FROM attribution.ingest_event(:a, 'x', 'conversion', '2024-03-05 
 SELECT outcome FROM attribution.ingest_event(:a, 'x', 'conversion', '2024-03-05 12:00Z', 3, 'test:serializable');
 SELECT outcome FROM attribution.ingest_event(:a, 'x', 'conversion', '2024-03-05 12:00Z', 3, 'test:serializable');
 COMMIT;
+--
+-- Refunds come in up to what is left of the conversion
+--
+\set SHOW_CONTEXT never
+CREATE FUNCTION pg_temp.refund(revenue_cents bigint, external_event_id text DEFAULT NULL, refund_of text DEFAULT 'test:order:refunded')
+    RETURNS text LANGUAGE sql
+    RETURN (SELECT outcome FROM attribution.ingest_event('146e57ed-0000-4000-8000-00000000000a', 'test', 'refund', '2024-03-07 12:00Z', revenue_cents, external_event_id,
+        refund_of => attribution.keyed_event_id('146e57ed-0000-4000-8000-00000000000a', refund_of, NULL)));
+CREATE VIEW pg_temp.refunds AS
+    SELECT external_event_id, revenue_cents FROM attribution.attribution_events
+    WHERE tenant_id = '146e57ed-0000-4000-8000-00000000000a' AND refund_of = attribution.keyed_event_id('146e57ed-0000-4000-8000-00000000000a', 'test:order:refunded', NULL)
+    ORDER BY external_event_id;
+SELECT outcome FROM attribution.ingest_event(:a, 'test', 'conversion', '2024-03-06 12:00Z', 100, 'test:order:refunded');
+CALL pg_temp.attempt($$SELECT pg_temp.refund(-101, 'test:refund:1')$$);
+CALL pg_temp.attempt($$SELECT pg_temp.refund(-60, 'test:refund:1')$$);
+-- At once, not only at COMMIT: what was refused leaves the transaction as it was.
+BEGIN;
+SELECT pg_temp.refund(-1, 'test:refund:2');
+SAVEPOINT s;
+SELECT pg_temp.refund(-40, 'test:refund:3');
+ROLLBACK TO SAVEPOINT s;
+SELECT pg_temp.refund(-39, 'test:refund:3');
+COMMIT;
+CALL pg_temp.attempt($$SELECT pg_temp.refund(-1, 'test:refund:4')$$);
+CALL pg_temp.attempt($$SELECT pg_temp.refund(-9223372036854775808, 'test:refund:4')$$);
+CALL pg_temp.attempt($$SELECT pg_temp.refund(-1)$$);
+SELECT * FROM refunds;
+-- Known ones are duplicates, also when nothing is left; with another amount they are what they always were.
+CALL pg_temp.attempt($$SELECT pg_temp.refund(-60, 'test:refund:1'), pg_temp.refund(-39, 'test:refund:3')$$);
+CALL pg_temp.attempt($$SELECT pg_temp.refund(-59, 'test:refund:1')$$);
+-- At the other isolation levels.
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT pg_temp.refund(-60, 'test:refund:1');
+SELECT pg_temp.refund(-1, 'test:refund:4');
+ROLLBACK;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT pg_temp.refund(-60, 'test:refund:1');
+SELECT pg_temp.refund(-1, 'test:refund:4');
+ROLLBACK;
+-- The rest of the transaction may be unfinished: what it has not allocated yet is not asked for.
+BEGIN;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id = 'test:refund:3';
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+VALUES (:a, attribution.keyed_event_id(:a, 'test:order:refunded', NULL), '1', 'email', 50);
+SELECT pg_temp.refund(-39, 'test:refund:3');
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+VALUES (:a, attribution.keyed_event_id(:a, 'test:order:refunded', NULL), '1', 'tv', 50);
+COMMIT;
+-- The caller needs no right to lock: a role that may read and insert.
+CREATE ROLE regress_attribution_ingester;
+GRANT USAGE ON SCHEMA attribution TO regress_attribution_ingester;
+GRANT SELECT, INSERT ON attribution.attribution_events TO regress_attribution_ingester;
+GRANT EXECUTE ON FUNCTION attribution.ingest_event TO regress_attribution_ingester;
+BEGIN;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id = 'test:refund:3';
+SET LOCAL ROLE regress_attribution_ingester;
+SET LOCAL attribution.tenant_id = '146e57ed-0000-4000-8000-00000000000a';
+SELECT pg_temp.refund(-1, 'test:refund:2');
+SELECT pg_temp.refund(-39, 'test:refund:3');
+SELECT current_user;
+SELECT pg_temp.refund(-1, 'test:refund:4');
+ROLLBACK;
+-- It cannot lock, or learn of, what is another tenant's.
+BEGIN;
+SET LOCAL ROLE regress_attribution_ingester;
+SET LOCAL attribution.tenant_id = '146e57ed-0000-4000-8000-00000000000b';
+SELECT pg_temp.refund(-1, 'test:refund:4');
+ROLLBACK;
+DROP OWNED BY regress_attribution_ingester;
+DROP ROLE regress_attribution_ingester;
+SELECT * FROM refunds;
+DROP VIEW refunds;
+\set SHOW_CONTEXT errors
 SELECT tenant, type, cents, left(external_event_id, 32) AS external_event_id, left(correlation_id, 28) AS correlation_id, left(channel, 5) AS channel, left(source, 8) AS source
 FROM events;
 DROP VIEW events;

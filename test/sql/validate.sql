@@ -612,6 +612,384 @@ GRANT SELECT ON attribution.attribution_allocations TO regress_attribution_other
 INSERT INTO allocations (model_version, channel, allocated_revenue_cents) VALUES ('owners', 'email', 1);
 COMMIT;
 
+--
+-- Refunds do not exceed their conversion
+--
+\set r '''5a11da7e-0000-4000-8000-00000000000c'''
+\set c1 '''5a11da7e-0000-4000-8000-0000000000c1'''
+\set c2 '''5a11da7e-0000-4000-8000-0000000000c2'''
+\set c3 '''5a11da7e-0000-4000-8000-0000000000c3'''
+\set t1 '''5a11da7e-0000-4000-8000-000000000070'''
+\set r1 '''5a11da7e-0000-4000-8000-0000000000d1'''
+\set r2 '''5a11da7e-0000-4000-8000-0000000000d2'''
+\set r3 '''5a11da7e-0000-4000-8000-0000000000d3'''
+INSERT INTO attribution.tenants (id, name) VALUES (:r, 'validate refunds');
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents, channel) VALUES
+    (:r, :c1, 'conversion', '2024-03-01 12:00Z', 100, NULL),
+    (:r, :c2, 'conversion', '2024-03-01 12:00Z', 50, NULL),
+    (:r, :c3, 'conversion', '2024-03-01 12:00Z', 9223372036854775807, NULL),
+    (:r, :t1, 'touch', '2024-03-01 12:00Z', 0, 'email');
+CREATE VIEW pg_temp.refunds AS SELECT * FROM attribution.attribution_events;
+ALTER VIEW pg_temp.refunds ALTER tenant_id SET DEFAULT '5a11da7e-0000-4000-8000-00000000000c';
+ALTER VIEW pg_temp.refunds ALTER id SET DEFAULT attribution.uuid_v7();
+ALTER VIEW pg_temp.refunds ALTER event_type SET DEFAULT 'refund';
+ALTER VIEW pg_temp.refunds ALTER occurred_at SET DEFAULT '2024-03-02 12:00Z';
+ALTER VIEW pg_temp.refunds ALTER refund_of SET DEFAULT '5a11da7e-0000-4000-8000-0000000000c1';
+CREATE VIEW pg_temp.refunded AS
+    SELECT right(c.id::text, 2) AS conversion, c.revenue_cents AS revenue,
+           (SELECT -sum(r.revenue_cents) FROM attribution.attribution_events r WHERE r.tenant_id = c.tenant_id AND r.refund_of = c.id) AS refunded
+    FROM attribution.attribution_events c
+    WHERE c.tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND c.event_type = 'conversion' AND c.id < '5a11da7e-0000-4000-8001-000000000000'
+    ORDER BY c.id;
+-- At once, one after the other, and exactly.
+INSERT INTO refunds (revenue_cents) VALUES (-101);
+INSERT INTO refunds (revenue_cents) VALUES (-60), (-41);
+INSERT INTO refunds (id, revenue_cents) VALUES (:r1, -60);
+INSERT INTO refunds (revenue_cents) VALUES (-60);
+INSERT INTO refunds (id, revenue_cents) VALUES (:r2, -40);
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+SELECT * FROM refunded;
+-- The revenue of a refund, and that of the conversion.
+UPDATE attribution.attribution_events SET revenue_cents = -61 WHERE tenant_id = :r AND id = :r1;
+UPDATE attribution.attribution_events SET revenue_cents = -50 WHERE tenant_id = :r AND id = :r1;
+UPDATE attribution.attribution_events SET revenue_cents = 89 WHERE tenant_id = :r AND id = :c1;
+UPDATE attribution.attribution_events SET revenue_cents = 90 WHERE tenant_id = :r AND id = :c1;
+BEGIN;
+UPDATE attribution.attribution_events SET revenue_cents = 30 WHERE tenant_id = :r AND id = :c1;
+UPDATE attribution.attribution_events SET revenue_cents = revenue_cents / 5 WHERE tenant_id = :r AND refund_of = :c1;
+COMMIT;
+SELECT * FROM refunded;
+BEGIN;
+INSERT INTO refunds (revenue_cents) VALUES (-100);
+UPDATE attribution.attribution_events SET revenue_cents = 117 WHERE tenant_id = :r AND id = :c1;
+COMMIT;
+BEGIN;
+INSERT INTO refunds (revenue_cents) VALUES (-100);
+UPDATE attribution.attribution_events SET revenue_cents = 118 WHERE tenant_id = :r AND id = :c1;
+COMMIT;
+-- Other ways to write.
+COPY attribution.attribution_events (tenant_id, event_type, occurred_at, refund_of, revenue_cents) FROM stdin;
+5a11da7e-0000-4000-8000-00000000000c	refund	2024-03-02 12:00Z	5a11da7e-0000-4000-8000-0000000000c2	-50
+5a11da7e-0000-4000-8000-00000000000c	refund	2024-03-02 12:00Z	5a11da7e-0000-4000-8000-0000000000c2	-1
+\.
+-- In any order, the conversion last: as a restore does.
+COPY attribution.attribution_events (tenant_id, id, event_type, occurred_at, refund_of, revenue_cents) FROM stdin;
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000f2	refund	2024-03-02 12:00Z	5a11da7e-0000-4000-8000-0000000000f1	-50
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000f1	conversion	2024-03-01 12:00Z	\N	50
+\.
+MERGE INTO attribution.attribution_events AS t
+USING (VALUES ('5a11da7e-0000-4000-8000-0000000000d1'::uuid, -11), ('5a11da7e-0000-4000-8000-0000000000d9', -1)) AS s (id, cents)
+ON t.tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND t.id = s.id
+WHEN MATCHED THEN UPDATE SET revenue_cents = s.cents
+WHEN NOT MATCHED THEN INSERT (tenant_id, id, event_type, occurred_at, refund_of, revenue_cents)
+    VALUES ('5a11da7e-0000-4000-8000-00000000000c', s.id, 'refund', '2024-03-02 12:00Z', '5a11da7e-0000-4000-8000-0000000000c1', s.cents);
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, refund_of, revenue_cents)
+VALUES (:r, :r1, 'refund', '2024-03-02 12:00Z', :c1, -1)
+ON CONFLICT (tenant_id, id) DO UPDATE SET revenue_cents = -11;
+-- Of several the first is told, in the order of tenant and conversion, with their number; they do not cancel out.
+INSERT INTO refunds (refund_of, revenue_cents) VALUES (:c2, -51), (:c1, -1), (:c3, -1);
+INSERT INTO refunds (refund_of, revenue_cents) VALUES (:c2, -51), (:c3, -1);
+INSERT INTO refunds (refund_of, revenue_cents) VALUES (:c2, -20), (:c2, -30), (:c3, -1);
+SELECT * FROM refunded;
+-- Beyond bigint.
+INSERT INTO refunds (refund_of, revenue_cents) VALUES (:c3, -9223372036854775808);
+INSERT INTO refunds (refund_of, revenue_cents) VALUES (:c3, -9223372036854775808), (:c3, -9223372036854775808), (:c3, -9223372036854775808);
+INSERT INTO refunds (refund_of, revenue_cents) VALUES (:c3, -9223372036854775806);
+-- Only a conversion is refunded.
+CALL pg_temp.attempt($$INSERT INTO refunds (refund_of, revenue_cents) VALUES ('5a11da7e-0000-4000-8000-000000000070', -1)$$);
+CALL pg_temp.attempt($$INSERT INTO refunds (refund_of, revenue_cents) VALUES ('5a11da7e-0000-4000-8000-0000000000d1', -1)$$);
+CALL pg_temp.attempt($$INSERT INTO refunds (id, refund_of, revenue_cents) VALUES ('5a11da7e-0000-4000-8000-0000000000d9', '5a11da7e-0000-4000-8000-0000000000d9', -1)$$);
+-- What an event is, and what it refunds, never changes.
+CALL pg_temp.attempt($$UPDATE attribution.attribution_events SET refund_of = '5a11da7e-0000-4000-8000-0000000000c3'
+    WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND id = '5a11da7e-0000-4000-8000-0000000000d1'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_events SET event_type = 'touch', channel = 'x', revenue_cents = 0
+    WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND id = '5a11da7e-0000-4000-8000-0000000000c1'$$);
+CALL pg_temp.attempt($$UPDATE attribution.attribution_events SET event_type = 'refund', refund_of = '5a11da7e-0000-4000-8000-0000000000c1', revenue_cents = -1
+    WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND id = '5a11da7e-0000-4000-8000-000000000070'$$);
+UPDATE attribution.attribution_events SET event_type = event_type, refund_of = refund_of, source = 'same' WHERE tenant_id = :r;
+-- A conversion that goes and comes again in one statement keeps its refunds: with less revenue, as something else, as it was.
+WITH gone AS (DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id = :c1 RETURNING *)
+INSERT INTO refunds (id, event_type, refund_of, revenue_cents) SELECT id, event_type, NULL, revenue_cents - 1 FROM gone;
+WITH gone AS (DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id = :c1 RETURNING *)
+INSERT INTO refunds (id, event_type, refund_of, revenue_cents, channel) SELECT id, 'touch', NULL, 0, 'x' FROM gone;
+WITH gone AS (DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id = :c1 RETURNING *)
+INSERT INTO refunds (id, event_type, refund_of, revenue_cents) SELECT id, event_type, NULL, revenue_cents FROM gone;
+-- Savepoints, and checks made early.
+BEGIN;
+SAVEPOINT s;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+ROLLBACK TO SAVEPOINT s;
+COMMIT;
+BEGIN;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+SAVEPOINT s;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id = :r1;
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK TO SAVEPOINT s;
+COMMIT;
+BEGIN;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+SAVEPOINT s;
+UPDATE attribution.attribution_events SET revenue_cents = 119 WHERE tenant_id = :r AND id = :c1;
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK TO SAVEPOINT s;
+COMMIT;
+BEGIN;
+SET CONSTRAINTS attribution.refunds_do_not_exceed_conversion IMMEDIATE;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+ROLLBACK;
+BEGIN;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id = :r1;
+INSERT INTO refunds (id, revenue_cents) VALUES (:r1, -10);
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+COMMIT;
+BEGIN;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id = :r1;
+INSERT INTO refunds (id, revenue_cents) VALUES (:r1, -9);
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+COMMIT;
+SELECT * FROM refunded;
+-- A trigger of the user, the role of a replica, the tolerance, a search_path full of traps.
+CREATE FUNCTION pg_temp.take_more() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.revenue_cents := NEW.revenue_cents - 50;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER regress_before BEFORE INSERT ON attribution.attribution_events
+    FOR EACH ROW WHEN (NEW.event_type = 'refund') EXECUTE FUNCTION pg_temp.take_more();
+INSERT INTO refunds (refund_of, revenue_cents) VALUES (:c2, -1);
+DROP TRIGGER regress_before ON attribution.attribution_events;
+SET session_replication_role = replica;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+INSERT INTO refunds (refund_of, revenue_cents) VALUES ('5a11da7e-0000-4000-8000-0000000000ff', -1);
+RESET session_replication_role;
+BEGIN;
+SET LOCAL attribution.sum_tolerance_cents = 1;
+INSERT INTO refunds (revenue_cents) VALUES (-1);
+COMMIT;
+BEGIN;
+CREATE SCHEMA regress_trap;
+CREATE FUNCTION regress_trap.never(uuid, uuid) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+CREATE OPERATOR regress_trap.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = regress_trap.never);
+CREATE FUNCTION regress_trap.never(numeric, integer) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+CREATE OPERATOR regress_trap.< (LEFTARG = numeric, RIGHTARG = integer, FUNCTION = regress_trap.never);
+CREATE FUNCTION regress_trap.much(numeric, numeric) RETURNS numeric LANGUAGE sql AS 'SELECT 1000::numeric';
+CREATE OPERATOR regress_trap.+ (LEFTARG = numeric, RIGHTARG = numeric, FUNCTION = regress_trap.much);
+SET LOCAL search_path = regress_trap, pg_catalog;
+INSERT INTO pg_temp.refunds (revenue_cents) VALUES (-1);
+COMMIT;
+-- More conversions than a batch takes, one of them refunded too much.
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents)
+SELECT :r, ('5a11da7e-0000-4000-8001-' || lpad(i::text, 12, '0'))::uuid, 'conversion', '2024-03-01 12:00Z', 10 FROM generate_series(1, 1100) AS i;
+INSERT INTO refunds (refund_of, revenue_cents)
+SELECT ('5a11da7e-0000-4000-8001-' || lpad(i::text, 12, '0'))::uuid, CASE i WHEN 1050 THEN -6 ELSE -5 END
+FROM generate_series(1, 1100) AS i, generate_series(1, 2);
+INSERT INTO refunds (id, refund_of, revenue_cents)
+SELECT ('5a11da7e-0000-4000-8002-' || lpad(i::text, 12, '0'))::uuid, ('5a11da7e-0000-4000-8001-' || lpad(i::text, 12, '0'))::uuid, -5 FROM generate_series(1, 1100) AS i;
+UPDATE attribution.attribution_events SET revenue_cents = 4 WHERE tenant_id = :r AND revenue_cents = 10 AND id > '5a11da7e-0000-4000-8001-000000001000';
+
+--
+-- No channel is below zero, refunds included
+--
+CREATE VIEW pg_temp.taken AS SELECT * FROM attribution.attribution_allocations;
+ALTER VIEW pg_temp.taken ALTER tenant_id SET DEFAULT '5a11da7e-0000-4000-8000-00000000000c';
+ALTER VIEW pg_temp.taken ALTER model_version SET DEFAULT '1';
+ALTER VIEW pg_temp.taken ALTER id SET DEFAULT attribution.uuid_v7();
+CREATE VIEW pg_temp.left_over AS
+    SELECT right(coalesce(e.refund_of, e.id)::text, 2) AS conversion, a.model_version, a.channel, sum(a.allocated_revenue_cents) AS cents
+    FROM attribution.attribution_allocations a JOIN attribution.attribution_events e ON e.tenant_id = a.tenant_id AND e.id = a.event_id
+    WHERE a.tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND a.model_version <> 'batch'
+    GROUP BY 1, 2, 3 ORDER BY 1, a.model_version COLLATE "C", a.channel COLLATE "C";
+DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND refund_of IN (:c1, :c2, :c3);
+UPDATE attribution.attribution_events SET revenue_cents = 100 WHERE tenant_id = :r AND id IN (:c1, :c2);
+INSERT INTO refunds (id, revenue_cents) VALUES (:r1, -30), (:r2, -30);
+INSERT INTO refunds (id, refund_of, revenue_cents) VALUES (:r3, :c2, -100);
+-- A conversion gives nothing negative, and a touch, which has no cents, none at all.
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:c1, 'email', 101), (:c1, 'tv', -1);
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:t1, 'email', 1), (:t1, 'tv', -1);
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:c1, 'email', 60), (:c1, 'tv', 40), (:t1, 'email', 0);
+-- A refund takes from a channel at most what it has, one after the other; under another model version there may be nothing.
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:r1, 'radio', -30);
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:r1, 'email', -40), (:r1, 'tv', 10), (:r2, 'email', -30);
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:r1, '2', 'email', -30);
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:r1, 'email', -30);
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:r2, 'email', -31), (:r2, 'tv', 1);
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:r2, 'email', -30);
+SELECT * FROM left_over;
+-- The refund before its conversion, in one transaction and in one statement.
+BEGIN;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:r1, '2', 'email', -30);
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:c1, '2', 'email', 100);
+COMMIT;
+BEGIN;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:r3, '2', 'email', -100);
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:c2, '2', 'tv', 100);
+COMMIT;
+COPY attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) FROM stdin;
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000d3	copy	email	-100
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000c2	copy	email	99
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000c2	copy	tv	1
+\.
+COPY attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) FROM stdin;
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000d3	copy	email	-99
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000d3	copy	tv	-1
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000c2	copy	email	99
+5a11da7e-0000-4000-8000-00000000000c	5a11da7e-0000-4000-8000-0000000000c2	copy	tv	1
+\.
+-- UPDATE on either side, sums kept.
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = CASE channel WHEN 'email' THEN 59 ELSE 41 END
+WHERE tenant_id = :r AND model_version = '1' AND event_id = :c1;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = CASE channel WHEN 'email' THEN -100 ELSE 0 END
+WHERE tenant_id = :r AND model_version = 'copy' AND event_id = :r3;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = CASE channel WHEN 'email' THEN 61 ELSE 39 END
+WHERE tenant_id = :r AND model_version = '1' AND event_id = :c1;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = CASE channel WHEN 'email' THEN 60 ELSE 40 END
+WHERE tenant_id = :r AND model_version = '1' AND event_id = :c1;
+BEGIN;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = -50
+WHERE tenant_id = :r AND model_version = 'copy' AND event_id = :r3;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = 50
+WHERE tenant_id = :r AND model_version = 'copy' AND event_id = :c2;
+COMMIT;
+SELECT * FROM left_over;
+-- ON CONFLICT and MERGE.
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+VALUES (:r, :r3, 'copy', 'email', -40), (:r, :r3, 'copy', 'radio', -10)
+ON CONFLICT (tenant_id, event_id, model_version, channel) WHERE model_version IS NOT NULL
+DO UPDATE SET allocated_revenue_cents = excluded.allocated_revenue_cents;
+MERGE INTO attribution.attribution_allocations AS t
+USING (VALUES ('email', -40), ('radio', -10)) AS s (channel, cents)
+ON t.tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND t.event_id = '5a11da7e-0000-4000-8000-0000000000d3' AND t.model_version = 'copy' AND t.channel = s.channel
+WHEN MATCHED THEN UPDATE SET allocated_revenue_cents = s.cents
+WHEN NOT MATCHED THEN INSERT (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+    VALUES ('5a11da7e-0000-4000-8000-00000000000c', '5a11da7e-0000-4000-8000-0000000000d3', 'copy', s.channel, s.cents);
+-- DELETE: what a refund takes from stays; both go together.
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = 'copy' AND event_id = :c2;
+BEGIN;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = 'copy' AND event_id = :c2;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = 'copy' AND event_id = :r3;
+COMMIT;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = '2';
+SELECT * FROM left_over;
+-- A deleted refund gives back what it took ...
+BEGIN;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id = :r2;
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK;
+-- ... and takes back what it gave, here 10 to email. Its allocations go by CASCADE.
+BEGIN;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = '1' AND event_id IN (:r1, :r2);
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = CASE channel WHEN 'email' THEN 20 ELSE 80 END
+WHERE tenant_id = :r AND model_version = '1' AND event_id = :c1;
+INSERT INTO taken (event_id, channel, allocated_revenue_cents) VALUES (:r1, 'email', 10), (:r1, 'tv', -40), (:r2, 'email', -30);
+COMMIT;
+SELECT * FROM left_over;
+CALL pg_temp.attempt($$DELETE FROM attribution.attribution_events WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND id = '5a11da7e-0000-4000-8000-0000000000d1'$$);
+CALL pg_temp.attempt($$DELETE FROM attribution.attribution_events WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND id = '5a11da7e-0000-4000-8000-0000000000d1';
+    UPDATE attribution.attribution_allocations SET model_metadata = '{}' WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000c' AND event_id = '5a11da7e-0000-4000-8000-0000000000c1'$$);
+BEGIN;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND id IN (:r1, :r2);
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK;
+BEGIN;
+DELETE FROM attribution.attribution_events WHERE tenant_id = :r AND (id = :c1 OR refund_of = :c1);
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK;
+-- The revenue and the allocations of a conversion change together.
+BEGIN;
+UPDATE attribution.attribution_events SET revenue_cents = 99 WHERE tenant_id = :r AND id = :c1;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = CASE channel WHEN 'email' THEN 19 ELSE 80 END
+WHERE tenant_id = :r AND model_version = '1' AND event_id = :c1;
+COMMIT;
+BEGIN;
+UPDATE attribution.attribution_events SET revenue_cents = 99 WHERE tenant_id = :r AND id = :c1;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = CASE channel WHEN 'email' THEN 20 ELSE 79 END
+WHERE tenant_id = :r AND model_version = '1' AND event_id = :c1;
+COMMIT;
+BEGIN;
+UPDATE attribution.attribution_events SET revenue_cents = -31 WHERE tenant_id = :r AND id = :r2;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = -31 WHERE tenant_id = :r AND model_version = '1' AND event_id = :r2;
+COMMIT;
+-- Of several the first is told, in the order of tenant, conversion, model version and channel, with their number; a wrong sum comes first.
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES
+    (:c2, '3', 'email', 101), (:c2, '3', 'tv', -1), (:r1, '4', 'tv', -20), (:r1, '4', 'email', -10), (:r1, '3', 'tv', -30);
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES
+    (:c2, '3', 'email', 101), (:c2, '3', 'tv', -1), (:r1, '4', 'email', -10), (:r1, '4', 'tv', -19);
+-- More refunds than a batch takes, one of them wrong.
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents)
+SELECT ('5a11da7e-0000-4000-8001-' || lpad(i::text, 12, '0'))::uuid, 'batch', c, 5 FROM generate_series(1, 1100) AS i, unnest('{x, y}'::text[]) AS c;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents)
+SELECT ('5a11da7e-0000-4000-8002-' || lpad(i::text, 12, '0'))::uuid, 'batch', CASE i WHEN 1050 THEN 'z' WHEN 1060 THEN 'y' ELSE 'x' END, -5 FROM generate_series(1, 1100) AS i;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents)
+SELECT ('5a11da7e-0000-4000-8002-' || lpad(i::text, 12, '0'))::uuid, 'batch', 'x', -5 FROM generate_series(1, 1100) AS i;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = 'batch' AND event_id < '5a11da7e-0000-4000-8002-000000000000';
+-- Savepoints.
+BEGIN;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:r1, '5', 'email', -30);
+SAVEPOINT s;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:c1, '5', 'email', 99);
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK TO SAVEPOINT s;
+COMMIT;
+BEGIN;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:c1, '5', 'email', 99), (:r1, '5', 'email', -30);
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = '5' AND event_id = :c1;
+COMMIT;
+BEGIN;
+INSERT INTO taken (event_id, model_version, channel, allocated_revenue_cents) VALUES (:c1, '5', 'email', 99), (:r1, '5', 'email', -30);
+SAVEPOINT s;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = '5' AND event_id = :c1;
+ROLLBACK TO SAVEPOINT s;
+COMMIT;
+-- The role of a replica; TRUNCATE.
+SET session_replication_role = replica;
+DELETE FROM attribution.attribution_allocations WHERE tenant_id = :r AND model_version = '5' AND event_id = :c1;
+RESET session_replication_role;
+SELECT * FROM left_over;
+
+--
+-- Who refunds: a role that may only insert, and has switched the tenant before COMMIT
+--
+CREATE ROLE regress_attribution_inserter;
+GRANT USAGE ON SCHEMA attribution TO regress_attribution_inserter;
+GRANT INSERT ON attribution.attribution_events, attribution.attribution_allocations TO regress_attribution_inserter;
+BEGIN;
+SET LOCAL ROLE regress_attribution_inserter;
+SET LOCAL attribution.tenant_id = '5a11da7e-0000-4000-8000-00000000000c';
+INSERT INTO attribution.attribution_events (tenant_id, event_type, occurred_at, refund_of, revenue_cents) VALUES (:r, 'refund', '2024-03-03 12:00Z', :c1, -40);
+SET LOCAL attribution.tenant_id = '';
+COMMIT;
+BEGIN;
+SET LOCAL ROLE regress_attribution_inserter;
+SET LOCAL attribution.tenant_id = '5a11da7e-0000-4000-8000-00000000000c';
+INSERT INTO attribution.attribution_events (tenant_id, event_type, occurred_at, refund_of, revenue_cents) VALUES (:r, 'refund', '2024-03-03 12:00Z', :c1, -39);
+SET LOCAL attribution.tenant_id = '5a11da7e-0000-4000-8000-00000000000a';
+COMMIT;
+SELECT * FROM refunded WHERE conversion = 'c1';
+BEGIN;
+SET LOCAL ROLE regress_attribution_inserter;
+SET LOCAL attribution.tenant_id = '5a11da7e-0000-4000-8000-00000000000c';
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES (:r, :r2, '5', 'email', -30), (:r, :r3, '5', 'email', -100);
+SET LOCAL attribution.tenant_id = '';
+COMMIT;
+BEGIN;
+SET LOCAL ROLE regress_attribution_inserter;
+SET LOCAL attribution.tenant_id = '5a11da7e-0000-4000-8000-00000000000c';
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES (:r, :r2, '5', 'email', -30), (:r, :r3, '5', 'email', -100), (:r, :c2, '5', 'email', 100);
+SET LOCAL attribution.tenant_id = '';
+COMMIT;
+SELECT * FROM left_over WHERE model_version = '5';
+SELECT * FROM attribution.unbalanced_allocations(:r);
+DROP OWNED BY regress_attribution_inserter;
+DROP ROLE regress_attribution_inserter;
+DROP VIEW left_over, taken, refunded, refunds;
+
 -- Null keys, which only the owner can make possible, and triggers in wrong places.
 BEGIN;
 ALTER TABLE attribution.attribution_allocations ALTER event_id DROP NOT NULL;
