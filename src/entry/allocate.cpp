@@ -271,7 +271,7 @@ void allocate_refunds_of(Rows* rows, const Target& target) {
     if (!target.is_refund && !target.has_refunds)
         return;
     const std::span<const Datum> conversion(&target.conversion_id, 1);
-    lock_conversions(rows->tenant_id, conversion);
+    lock_conversions(rows->tenant_id, conversion, LockAgainst::refunds);
     Datum current;
     std::uint64_t row_count = 0;
     allocate_refunds(rows, conversion, false, &current, &row_count);
@@ -354,8 +354,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
     bool found = SPI_processed > 0;
     if (found) {
         entry::discard_rows(rows);
-    } else if (entry::write_rows(rows, true) < given.size()) {
-        // Another session was faster: what it stored counts.
+    } else if (!entry::write_rows_unless_stored(rows)) {
         found = true;
         entry::select_stored(tenant_id, event_id, model_version);
     }
@@ -393,9 +392,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event) {
         if (SPI_processed == 0) {
             entry::add_by_model(rows, *entry::find_weighing_model(tenant_id, model_version),
                                 {&target.event, 1});
-            const int64 expected = tuplestore_tuple_count(rows->store);
-            // Another session may have been faster: what it stored counts.
-            if (static_cast<int64>(entry::write_rows(rows, true)) < expected)
+            if (!entry::write_rows_unless_stored(rows))
                 entry::select_stored(tenant_id, event_id, model_version);
         }
         entry::return_stored(result);

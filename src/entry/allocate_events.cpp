@@ -2,10 +2,13 @@
 //
 //     page     the next events by (occurred_at, id), and which of them are not allocated
 //     batch    a few statements in one transaction:
-//                  lock the conversions, sorted by id
+//                  lock the conversions as a foreign-key check does, sorted by id
 //                  read the touches, weigh, split, insert          (add_by_model, write_rows)
-//                  take their refunds                              (allocate_refunds)
+//                  lock those with refunds for good, take the refunds  (allocate_refunds)
 //                  check the sums now, note the progress, COMMIT
+//
+// The stronger lock comes after the rows, as it does at the COMMIT of everybody else: a batch that
+// held it while it waits for another session's row would deadlock with that session's check.
 //
 // What is allocated is never looked at again, so a run that was killed needs no repair: the next
 // one finds what is missing.
@@ -43,9 +46,11 @@ struct Run {
     Datum tenant_id, model_version, id;
     const ModelDefinition* definition;
     Counts counts;
-    // The page after (occurred_at, id) comes next.
-    TimestampTz last_occurred_at, occurred_to;
-    pg_uuid_t last_id;
+    // The next page starts after (occurred_at, id), the first one at occurred_at.
+    TimestampTz page_occurred_at, occurred_to;
+    pg_uuid_t page_id;
+    bool is_first_page;
+    TimestampTz done_occurred_at; // events up to here have been dealt with, but for concurrent ones
     TimestampTz last_notice_at;
     MemoryContext page_memory, batch_memory;
 };
@@ -53,7 +58,8 @@ struct Run {
 /// A conversion with its refunds, of which some event waits.
 struct Family {
     pg_uuid_t conversion_id;
-    bool conversion_waits; // else only refunds do
+    bool conversion_waits;   // else only refunds do
+    TimestampTz occurred_at; // of the event that waits
 };
 
 struct Page {
@@ -65,18 +71,14 @@ struct Page {
 // ---------------------------------------------------------------------------------------------
 // The run's row
 
-Oid own_table(const char* name) {
-    const Oid table = get_relname_relid(name, get_namespace_oid("attribution", false));
-    if (!OidIsValid(table))
-        elog(ERROR, "relation attribution.%s does not exist", name);
-    return table;
-}
-
-/// Writes to a table that callers may not write to.
+/// Writes to a table that callers may not write to. Pinned: what runs with the owner's rights must
+/// not be the caller's to name.
 void run_as_owner(const char* table, pg::Query& query, Datum* values, const char* nulls) {
+    const int settings = pg::pin_settings();
     const pg::OwnerRights rights = pg::act_as_owner(own_table(table));
     pg::run(query, values, nulls);
     pg::act_as_before(rights);
+    pg::restore_settings(settings);
 }
 
 void insert_run(Run* run, FunctionCallInfo fcinfo) {
@@ -114,10 +116,9 @@ void update_run(const Run& run, const char* state, const char* error) {
                       Int64GetDatum(run.counts.events),
                       Int64GetDatum(run.counts.allocations),
                       Int64GetDatum(run.counts.failed),
-                      TimestampTzGetDatum(run.last_occurred_at)};
-    const char nulls[] = {
-        ' ', ' ', ' ', error == nullptr ? 'n' : ' ',
-        ' ', ' ', ' ', TIMESTAMP_NOT_FINITE(run.last_occurred_at) ? 'n' : ' '};
+                      TimestampTzGetDatum(run.done_occurred_at)};
+    const char nulls[] = {' ', ' ', ' ', error == nullptr ? 'n' : ' ',
+                          ' ', ' ', ' ', TIMESTAMP_NOT_FINITE(run.done_occurred_at) ? 'n' : ' '};
     run_as_owner("allocation_runs", update, values, nulls);
 }
 
@@ -210,8 +211,8 @@ void receive_event(TupleTableSlot* row, void* state) {
     const auto& [run, page] = *static_cast<std::pair<Run*, Page*>*>(state);
     bool isnull;
     ++page->event_count;
-    run->last_id = *DatumGetUUIDP(slot_getattr(row, 1, &isnull));
-    run->last_occurred_at = DatumGetTimestampTz(slot_getattr(row, 2, &isnull));
+    run->page_id = *DatumGetUUIDP(slot_getattr(row, 1, &isnull));
+    run->page_occurred_at = DatumGetTimestampTz(slot_getattr(row, 2, &isnull));
     if (DatumGetBool(slot_getattr(row, 5, &isnull)))
         return; // allocated
     if (page->count == page->room) {
@@ -241,24 +242,25 @@ void read_page(Run* run, Page* page) {
                "FROM (SELECT e.id, e.occurred_at, e.refund_of "
                "FROM attribution.attribution_events e "
                "WHERE e.tenant_id = $1 AND e.occurred_at >= $2 AND e.occurred_at < $4 "
-               "AND (e.occurred_at, e.id) > ($2, $3) AND e.event_type <> 'touch' "
+               "AND ((e.occurred_at, e.id) > ($2, $3) OR $8) AND e.event_type <> 'touch' "
                "AND (e.event_type = 'refund' OR $7) "
                "ORDER BY e.occurred_at, e.id LIMIT $6) p",
-        .parameter_count = 7,
+        .parameter_count = 8,
         .parameter_types = {UUIDOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, TEXTOID, INT8OID,
-                            BOOLOID},
+                            BOOLOID, BOOLOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
         .plan = nullptr};
-    pg_uuid_t last_id = run->last_id;
-    Datum values[] = {run->tenant_id, TimestampTzGetDatum(run->last_occurred_at),
-                      UUIDPGetDatum(&last_id), TimestampTzGetDatum(run->occurred_to),
-                      run->model_version, Int64GetDatum(page_size),
-                      // Weights of conversions come from the caller: only refunds are ours to do.
-                      BoolGetDatum(!run->definition->weights_come_from_caller)};
+    pg_uuid_t page_id = run->page_id;
+    Datum values[] = {
+        run->tenant_id, TimestampTzGetDatum(run->page_occurred_at), UUIDPGetDatum(&page_id),
+        TimestampTzGetDatum(run->occurred_to), run->model_version, Int64GetDatum(page_size),
+        // Weights of conversions come from the caller: only refunds are ours to do.
+        BoolGetDatum(!run->definition->weights_come_from_caller), BoolGetDatum(run->is_first_page)};
     std::pair<Run*, Page*> state(run, page);
     const int settings = pg::pin_settings();
     pg::stream(find, values, nullptr, receive_event, &state);
     pg::restore_settings(settings);
+    run->is_first_page = false;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -325,7 +327,7 @@ Counts allocate_families(const Run& run, std::span<Family> families, bool is_rep
     if (is_repeated)
         look_again(run, families);
     const std::span<Datum> ids = conversion_ids(families);
-    const std::span<Event> locked = lock_conversions(run.tenant_id, ids);
+    const std::span<Event> locked = lock_conversions(run.tenant_id, ids, LockAgainst::deletion);
     Rows* rows = start_rows(run.tenant_id, run.model_version);
     std::uint64_t row_count = 0;
     std::uint64_t event_count = 0;
@@ -339,10 +341,12 @@ Counts allocate_families(const Run& run, std::span<Family> families, bool is_rep
                 waiting[event_count++] = event;
         }
         add_by_model(rows, *run.definition, waiting.first(event_count));
-        row_count = write_rows(rows, false);
+        row_count = write_rows(rows, true);
     }
-    if (part != Part::conversion)
+    if (part != Part::conversion && refunds_wait(*rows, ids)) {
+        lock_conversions(run.tenant_id, ids, LockAgainst::refunds);
         event_count += allocate_refunds(rows, ids, part == Part::next_refund, current, &row_count);
+    }
     if (row_count > 0)
         check_now();
     pg::restore_settings(settings);
@@ -399,29 +403,39 @@ ErrorData* allocate_halves(Run* run, std::span<Family> families) {
     return failure != nullptr ? failure : allocate_halves(run, families.subspan(half));
 }
 
-/// One transaction.
-void allocate_batch(Run* run, std::span<Family> batch) {
+/// What belongs to a batch, up to its COMMIT. Raises what ends the run or the transaction.
+void allocate_batch(Run* run, std::span<Family> families, bool is_repeated) {
+    Counts done{};
+    Datum current{};
+    ErrorData* failure = try_families(run, families, is_repeated, Part::all, &done, &current);
+    if (failure != nullptr && !ends_run(failure) && !may_succeed_later(failure))
+        failure = allocate_halves(run, families);
+    if (failure != nullptr)
+        ReThrowError(failure);
+    update_run(*run, "running", nullptr);
+}
+
+/// One transaction; tried again where it lost against another one.
+void commit_batch(Run* run, std::span<Family> batch) {
+    const Run before = *run;
+    run->done_occurred_at = batch.back().occurred_at;
     const std::span<Family> families = merge_families(batch);
-    const Counts before = run->counts;
     for (int tries = 1;; ++tries) {
-        CHECK_FOR_INTERRUPTS();
         MemoryContextReset(run->batch_memory);
         MemoryContextSwitchTo(run->batch_memory);
-        run->counts = before;
-        Counts done{};
-        Datum current{};
-        ErrorData* failure = try_families(run, families, tries > 1, Part::all, &done, &current);
-        if (failure != nullptr && !ends_run(failure) && !may_succeed_later(failure))
-            failure = allocate_halves(run, families);
+        ErrorData* failure = pg::attempt([&] {
+            CHECK_FOR_INTERRUPTS();
+            allocate_batch(run, families, tries > 1);
+        });
         if (failure == nullptr)
             break;
+        run->counts = before.counts;
         if (tries == max_tries || !may_succeed_later(failure)) {
-            run->counts = before;
+            run->done_occurred_at = before.done_occurred_at;
             fail(run, failure);
         }
         roll_back();
     }
-    update_run(*run, "running", nullptr);
     commit();
 }
 
@@ -432,7 +446,7 @@ void notice_progress(Run* run) {
     run->last_notice_at = now;
     ereport(NOTICE,
             (errmsg("allocated " INT64_FORMAT " events so far, those up to about %s",
-                    run->counts.events, timestamptz_to_str(run->last_occurred_at)),
+                    run->counts.events, timestamptz_to_str(run->done_occurred_at)),
              errdetail(INT64_FORMAT " allocations were written, " INT64_FORMAT " events failed.",
                        run->counts.allocations, run->counts.failed)));
 }
@@ -452,11 +466,9 @@ Run* start_run(FunctionCallInfo fcinfo) {
     auto* run = static_cast<Run*>(palloc0(sizeof(Run)));
     run->tenant_id = datumCopy(PG_GETARG_DATUM(0), false, UUID_LEN);
     run->model_version = pg::text_datum(pg::text_of(PG_GETARG_DATUM(1)));
-    // The last moment and id before the range.
-    run->last_occurred_at = PG_ARGISNULL(2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(2);
-    if (!TIMESTAMP_NOT_FINITE(run->last_occurred_at))
-        --run->last_occurred_at;
-    memset(&run->last_id, 0xff, sizeof run->last_id);
+    run->page_occurred_at = PG_ARGISNULL(2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(2);
+    run->is_first_page = true;
+    run->done_occurred_at = DT_NOBEGIN;
     run->occurred_to = PG_ARGISNULL(3) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(3);
     run->last_notice_at = GetCurrentTimestamp();
     run->page_memory =
@@ -512,7 +524,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_events) {
         const std::span<entry::Family> families(page.families, page.count);
         for (std::size_t from = 0; from < families.size();
              from += static_cast<std::size_t>(batch_size)) {
-            entry::allocate_batch(
+            entry::commit_batch(
                 run, families.subspan(from, std::min(families.size() - from,
                                                      static_cast<std::size_t>(batch_size))));
             entry::notice_progress(run);
@@ -521,7 +533,9 @@ ATTRIBUTION_FUNCTION(attribution_allocate_events) {
             break;
     }
     MemoryContextSwitchTo(memory);
-    entry::update_run(*run, "completed", nullptr);
+    ErrorData* failure = pg::attempt([&] { entry::update_run(*run, "completed", nullptr); });
+    if (failure != nullptr)
+        entry::fail(run, failure);
     entry::report_result(*run);
     const entry::Counts counts = run->counts;
     core::Uuid run_id = pg::uuid_of(run->id);

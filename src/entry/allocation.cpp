@@ -80,12 +80,10 @@ void complete_parts(const Rows& rows, const Event& event, std::span<const Weight
     const auto tie_keys = pg::make_span<std::uint64_t>(parts.size());
     const auto cents = pg::make_span<core::Cents>(parts.size());
     pg::guarded([&] {
+        const core::AllocationIdentifier identifier(tenant_id, event_id, model_version,
+                                                    occurred_at_ms);
         for (std::size_t i = 0; i < parts.size(); ++i) {
-            parts[i].identity = core::identify_allocation({.tenant_id = tenant_id,
-                                                           .event_id = event_id,
-                                                           .model_version = model_version,
-                                                           .channel = parts[i].channel},
-                                                          occurred_at_ms);
+            parts[i].identity = identifier.of(parts[i].channel);
             tie_keys[i] = parts[i].identity.tie_key;
         }
         core::apportion(core::ratio_units, weights, tie_keys, cents);
@@ -454,31 +452,66 @@ void discard_rows(Rows* rows) {
     rows->store = nullptr;
 }
 
-std::uint64_t write_rows(Rows* rows, bool unless_stored) {
 #define INSERT_ROWS                                                                                \
     "INSERT INTO attribution.attribution_allocations AS a (tenant_id, id, event_id, "              \
     "model_version, channel, weight, allocation_ratio, allocated_revenue_cents, correlation_id) "  \
     "SELECT $1, r.id, r.event_id, $2, r.channel, r.weight, r.ratio, r.cents, r.correlation_id "    \
     "FROM attribution.computed_allocations($3) AS r "
+
+std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
     static constinit pg::Query insert = {.sql = INSERT_ROWS,
                                          .parameter_count = 3,
                                          .parameter_types = {UUIDOID, TEXTOID, INT8OID},
                                          .cursor_options = CURSOR_OPT_GENERIC_PLAN,
                                          .plan = nullptr};
-    static constinit pg::Query insert_unless_stored = {
-        .sql = INSERT_ROWS "ON CONFLICT (tenant_id, event_id, model_version, channel) "
-                           "WHERE model_version IS NOT NULL DO NOTHING "
-                           "RETURNING a.channel, a.weight, a",
-        .parameter_count = 3,
-        .parameter_types = {UUIDOID, TEXTOID, INT8OID},
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-        .plan = nullptr};
     if (rows->store == nullptr)
         return 0;
     Datum values[] = {rows->tenant_id, rows->model_version,
                       Int64GetDatum(reinterpret_cast<std::intptr_t>(rows))};
-    pg::run(unless_stored ? insert_unless_stored : insert, values);
+    Relation allocations = table_open(own_table("attribution_allocations"), RowExclusiveLock);
+    const bool skip_check =
+        parents_are_locked &&
+        pg::inserts_check_only(allocations, "event_id", own_table("attribution_events"));
+    if (skip_check)
+        pg::without_ordinary_triggers([&] { pg::run(insert, values); });
+    else
+        pg::run(insert, values);
+    table_close(allocations, NoLock);
     return SPI_processed;
+}
+
+bool write_rows_unless_stored(Rows* rows) {
+    static constinit pg::Query insert = {
+        .sql = INSERT_ROWS "ON CONFLICT (tenant_id, event_id, model_version, channel) "
+                           "WHERE model_version IS NOT NULL DO NOTHING "
+                           "RETURNING a.channel, a.weight, a, a.id",
+        .parameter_count = 3,
+        .parameter_types = {UUIDOID, TEXTOID, INT8OID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    static constinit pg::Query undo = {.sql = "DELETE FROM attribution.attribution_allocations "
+                                              "WHERE tenant_id = $1 AND id = ANY ($2)",
+                                       .parameter_count = 2,
+                                       .parameter_types = {UUIDOID, UUIDARRAYOID},
+                                       .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+                                       .plan = nullptr};
+    const auto expected = static_cast<std::uint64_t>(tuplestore_tuple_count(rows->store));
+    Datum values[] = {rows->tenant_id, rows->model_version,
+                      Int64GetDatum(reinterpret_cast<std::intptr_t>(rows))};
+    pg::run(insert, values);
+    if (SPI_processed == expected)
+        return true;
+    // Another session was faster, and may have had other channels: what it stored stands alone.
+    const auto ids = pg::make_span<Datum>(SPI_processed);
+    for (std::size_t row = 0; row < ids.size(); ++row) {
+        bool isnull;
+        ids[row] = pg::result_value(row, 4, &isnull);
+    }
+    Datum undo_values[] = {rows->tenant_id, uuid_array(ids)};
+    const pg::OwnerRights rights = pg::act_as_owner(own_table("attribution_allocations"));
+    pg::run(undo, undo_values);
+    pg::act_as_before(rights);
+    return false;
 }
 
 void add_by_weights(Rows* rows, const Event& event, std::span<const GivenWeight> given) {
@@ -543,25 +576,30 @@ void add_by_model(Rows* rows, const ModelDefinition& definition, std::span<const
     MemoryContextSwitchTo(before);
 }
 
-std::span<Event> lock_conversions(Datum tenant_id, std::span<const Datum> ids) {
-    // As the owner, whoever calls: names and operators are not the caller's to choose.
-    static constinit pg::Query lock = {
-        .sql = "SELECT e.id, e.revenue_cents, e.occurred_at, e.correlation_id, e.session_id "
-               "FROM unnest($2) AS k (id), "
-               "LATERAL (SELECT * FROM attribution.attribution_events x "
-               "WHERE x.tenant_id = $1 AND x.id = k.id AND x.event_type = 'conversion' "
-               "FOR NO KEY UPDATE) e",
-        .parameter_count = 2,
-        .parameter_types = {UUIDOID, UUIDARRAYOID},
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-        .plan = nullptr};
-    const Oid events_table =
-        get_relname_relid("attribution_events", get_namespace_oid("attribution", false));
-    if (!OidIsValid(events_table))
-        elog(ERROR, "relation attribution.attribution_events does not exist");
+Oid own_table(const char* name) {
+    const Oid table = get_relname_relid(name, get_namespace_oid("attribution", false));
+    if (!OidIsValid(table))
+        elog(ERROR, "relation attribution.%s does not exist", name);
+    return table;
+}
+
+std::span<Event> lock_conversions(Datum tenant_id, std::span<const Datum> ids,
+                                  LockAgainst against) {
+#define LOCK_CONVERSIONS(strength)                                                                 \
+    {                                                                                              \
+        .sql = "SELECT e.id, e.revenue_cents, e.occurred_at, e.correlation_id, e.session_id "      \
+               "FROM unnest($2) AS k (id), "                                                       \
+               "LATERAL (SELECT * FROM attribution.attribution_events x "                          \
+               "WHERE x.tenant_id = $1 AND x.id = k.id AND x.event_type = 'conversion' " strength  \
+               ") e",                                                                              \
+        .parameter_count = 2, .parameter_types = {UUIDOID, UUIDARRAYOID},                          \
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN, .plan = nullptr                                 \
+    }
+    static constinit pg::Query against_deletion = LOCK_CONVERSIONS("FOR KEY SHARE");
+    static constinit pg::Query against_refunds = LOCK_CONVERSIONS("FOR NO KEY UPDATE");
     Datum values[] = {tenant_id, uuid_array(ids)};
-    const pg::OwnerRights rights = pg::act_as_owner(events_table);
-    pg::run(lock, values);
+    const pg::OwnerRights rights = pg::act_as_owner(own_table("attribution_events"));
+    pg::run(against == LockAgainst::deletion ? against_deletion : against_refunds, values);
     pg::act_as_before(rights);
     const auto events = pg::make_span<Event>(SPI_processed);
     for (std::size_t row = 0; row < events.size(); ++row) {
@@ -581,6 +619,10 @@ std::span<Event> lock_conversions(Datum tenant_id, std::span<const Datum> ids) {
     }
     SPI_freetuptable(SPI_tuptable);
     return events;
+}
+
+bool refunds_wait(const Rows& rows, std::span<const Datum> conversion_ids) {
+    return !find_refunds(rows, conversion_ids).empty();
 }
 
 std::uint64_t allocate_refunds(Rows* rows, std::span<const Datum> conversion_ids, bool only_next,

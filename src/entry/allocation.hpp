@@ -57,10 +57,14 @@ Rows* start_rows(Datum tenant_id, Datum model_version);
 /// Forgets what waits.
 void discard_rows(Rows* rows);
 
-/// Inserts what waits and returns the number of rows. With `unless_stored`, rows whose key is
-/// stored are left out, and the others are the last result: channel, weight, whole row. Without,
-/// they are an error (23505), and it is faster.
-std::uint64_t write_rows(Rows* rows, bool unless_stored);
+/// Inserts what waits and returns the number of rows. A row whose key is stored is an error
+/// (23505). `parents_are_locked`: the events of the rows are locked, so their foreign key needs no
+/// check.
+std::uint64_t write_rows(Rows* rows, bool parents_are_locked);
+
+/// Inserts what waits, or nothing when a row's key is stored; true when inserted. Then the rows are
+/// the last result: channel, weight, whole row.
+bool write_rows_unless_stored(Rows* rows);
 
 /// Adds a conversion by weights from the caller, which are in the order of the channels' bytes.
 void add_by_weights(Rows* rows, const Event& event, std::span<const GivenWeight> weights);
@@ -68,10 +72,17 @@ void add_by_weights(Rows* rows, const Event& event, std::span<const GivenWeight>
 /// Adds conversions by the model, from the touches of their journeys.
 void add_by_model(Rows* rows, const ModelDefinition& definition, std::span<const Event> events);
 
-/// Locks the conversions against refunds and other allocators until the transaction ends, as the
-/// owner of the table and in the order given: sorted by id, so that sessions wait for each other in
-/// turn. Returns them as they are under the lock; what is gone by then is left out.
-std::span<Event> lock_conversions(Datum tenant_id, std::span<const Datum> ids);
+/// Locks conversions until the transaction ends, as the owner of the table and in the order given:
+/// sorted by id, so that sessions wait for each other in turn.
+///     deletion  the lock of a foreign-key check: others may hold it too
+///     refunds   and against whoever else takes refunds of them
+enum class LockAgainst { deletion, refunds };
+
+/// Returns the conversions as they are under the lock; what is gone by then is left out.
+std::span<Event> lock_conversions(Datum tenant_id, std::span<const Datum> ids, LockAgainst against);
+
+/// True when some refund of the conversions is not allocated.
+bool refunds_wait(const Rows& rows, std::span<const Datum> conversion_ids);
 
 /// Allocates refunds of locked conversions that are not allocated yet, in the order of their time,
 /// from what is left per channel, and writes them: all, or only the next one of each conversion.
@@ -80,6 +91,9 @@ std::span<Event> lock_conversions(Datum tenant_id, std::span<const Datum> ids);
 /// of rows is added to `row_count`.
 std::uint64_t allocate_refunds(Rows* rows, std::span<const Datum> conversion_ids, bool only_next,
                                Datum* current, std::uint64_t* row_count);
+
+/// A table of the extension by name.
+Oid own_table(const char* name);
 
 /// A uuid[] of the ids, palloc'd.
 Datum uuid_array(std::span<const Datum> ids);

@@ -53,16 +53,19 @@ std::int64_t read_number(const char* key, const JsonbValue& value, int decimals,
     const Datum number = NumericGetDatum(value.val.numeric);
     const char* shown =
         psprintf("The value is %s.", DatumGetCString(DirectFunctionCall1(numeric_out, number)));
-    Datum scale = DirectFunctionCall1(int8_numeric, Int64GetDatum(1));
+    // Compared before it is scaled: the product might not be a number any more.
+    const auto is_above = [](Datum left, std::int64_t right) {
+        return DatumGetBool(DirectFunctionCall2(
+            numeric_gt, left, DirectFunctionCall1(int8_numeric, Int64GetDatum(right))));
+    };
+    if (is_above(number, most))
+        raise_parameter(key, shown, range);
+    std::int64_t scale = 1;
     for (int i = 0; i < decimals; ++i)
-        scale = DirectFunctionCall2(numeric_mul, scale,
-                                    DirectFunctionCall1(int8_numeric, Int64GetDatum(10)));
-    const Datum scaled = DirectFunctionCall2(numeric_mul, number, scale);
-    const Datum limit = DirectFunctionCall2(numeric_mul, scale,
-                                            DirectFunctionCall1(int8_numeric, Int64GetDatum(most)));
-    if (DatumGetBool(DirectFunctionCall2(numeric_gt, scaled, limit)) ||
-        DatumGetBool(DirectFunctionCall2(
-            numeric_lt, scaled, DirectFunctionCall1(int8_numeric, Int64GetDatum(least)))) ||
+        scale *= 10;
+    const Datum scaled = DirectFunctionCall2(
+        numeric_mul, number, DirectFunctionCall1(int8_numeric, Int64GetDatum(scale)));
+    if (!is_above(scaled, least - 1) ||
         !DatumGetBool(DirectFunctionCall2(
             numeric_eq, scaled, DirectFunctionCall2(numeric_trunc, scaled, Int32GetDatum(0)))))
         raise_parameter(key, shown, range);

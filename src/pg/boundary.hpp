@@ -178,4 +178,21 @@ template <class Body>
     return failure;
 }
 
+/// Runs PostgreSQL code in which only ENABLE ALWAYS triggers fire, hence no foreign key of inserted
+/// rows is checked: for rows whose parents are locked. The variable behind
+/// session_replication_role, not the setting: that would discard every plan of the session.
+/// `body` is C: it owns nothing and throws nothing.
+template <class Body>
+void without_ordinary_triggers(Body&& body) {
+    static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
+                  "the closure must own nothing: capture by reference");
+    const int role = SessionReplicationRole;
+    SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
+    PG_TRY();
+    { body(); }
+    PG_FINALLY();
+    { SessionReplicationRole = role; }
+    PG_END_TRY();
+}
+
 } // namespace attribution::pg

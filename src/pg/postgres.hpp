@@ -27,6 +27,7 @@ extern "C" {
 #include "catalog/namespace.h"     // names of relations
 #include "catalog/pg_class.h"      // relation kinds and owners
 #include "catalog/pg_constraint.h" // foreign keys lead from allocations to events
+#include "catalog/pg_trigger.h"    // what fires on what
 #include "catalog/pg_type.h"       // type OIDs of query parameters
 #include "commands/trigger.h"      // trigger data
 #include "executor/spi.h"          // queries

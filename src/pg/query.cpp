@@ -106,6 +106,8 @@ void set_until_restored(const char* name, const char* value) {
 int prefer_indexes() {
     const int level = NewGUCNestLevel();
     set_until_restored("enable_seqscan", "off");
+    // What is switched off counts as costly where nothing else will do, and would be compiled.
+    set_until_restored("jit", "off");
     return level;
 }
 

@@ -86,6 +86,22 @@ Oid referencing_relation(Relation parent, const char* column, Oid trigger_functi
     return across_foreign_key(parent, RI_TRIGGER_PK, column, trigger_function);
 }
 
+bool inserts_check_only(Relation child, const char* column, Oid parent) {
+    if (child->rd_rules != nullptr)
+        return false;
+    const TriggerDesc* triggers = child->trigdesc;
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
+        const Trigger& trigger = triggers->triggers[i];
+        const bool is_that_key = RI_FKey_trigger_type(trigger.tgfoid) == RI_TRIGGER_FK &&
+                                 trigger.tgconstrrelid == parent &&
+                                 starts_at_column(trigger.tgconstraint, column);
+        if (TRIGGER_FOR_INSERT(trigger.tgtype) && trigger.tgenabled != TRIGGER_FIRES_ALWAYS &&
+            trigger.tgenabled != TRIGGER_DISABLED && !is_that_key)
+            return false;
+    }
+    return true;
+}
+
 int column_number(Relation relation, const char* column) {
     const AttrNumber number = get_attnum(RelationGetRelid(relation), column);
     if (number == InvalidAttrNumber)

@@ -23,6 +23,10 @@ Oid referenced_relation(Relation child, const char* column, Oid trigger_function
 /// a trigger calling `trigger_function`; InvalidOid when there is none.
 Oid referencing_relation(Relation parent, const char* column, Oid trigger_function);
 
+/// True when all that an INSERT into `child` sets off, besides ENABLE ALWAYS triggers, is the check
+/// of the foreign key on column `column` to `parent`.
+bool inserts_check_only(Relation child, const char* column, Oid parent);
+
 /// The number of a column. Raises when the relation has none of that name.
 int column_number(Relation relation, const char* column);
 
