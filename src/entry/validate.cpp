@@ -620,8 +620,8 @@ struct RefundList {
     long count, room;
 };
 
-/// Which of the keys are of refunds. A key that is of a conversion by its kind is none, whatever it
-/// was that a refund took for one.
+/// Which of the keys are of refunds, also of events that came after this transaction's snapshot. A
+/// key that is of a conversion by its kind is none, whatever it was that a refund took for one.
 RefundList find_refunds(Tables* tables, const Key* keys, long count, MemoryContext batch_memory) {
     RefundList list{};
     const MemoryContext memory = CurrentMemoryContext;
@@ -630,7 +630,7 @@ RefundList find_refunds(Tables* tables, const Key* keys, long count, MemoryConte
         Arrays arrays;
         batch_of(keys + from, count - from, &arrays);
         Datum values[] = {arrays.tenants, arrays.events};
-        pg::run(tables->find_refunds, values);
+        pg::run_latest(tables->find_refunds, values);
         for (uint64 row = 0; row < SPI_processed; ++row) {
             bool isnull;
             const long place = from + DatumGetInt64(pg::result_value(row, 1, &isnull)) - 1;
@@ -680,7 +680,7 @@ void lock_conversions(Tables* tables, const Key* keys, long count, const RefundL
         Arrays arrays;
         batch_of(batch, size, &arrays);
         Datum values[] = {arrays.tenants, arrays.events};
-        pg::run(tables->lock, values);
+        pg::run_latest(tables->lock, values);
         SPI_freetuptable(SPI_tuptable);
         MemoryContextReset(batch_memory);
     }
@@ -1032,7 +1032,7 @@ void lock_conversion(Oid events_relation, Oid own_function, Datum tenant_id, Dat
             construct_array(&conversion_id, 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR))};
     const int settings = pg::prefer_indexes();
     const pg::OwnerRights rights = pg::act_as_owner(events_relation);
-    pg::run(tables->lock, values);
+    pg::run_latest(tables->lock, values);
     pg::act_as_before(rights);
     pg::restore_settings(settings);
     SPI_freetuptable(SPI_tuptable);
