@@ -204,7 +204,7 @@ TEST(Explain, TellsTheWholeStoryOfRandomCases) {
             if (below(6) == 0)
                 continue; // zero, of whatever exponent
             weight.first_exponent = static_cast<int>(below(6)) - 3;
-            const std::size_t length = 1 + below(3);
+            const std::size_t length = 1 + below(round % 7 == 0 ? 12 : 3);
             for (std::size_t i = 0; i < length; ++i) // zeros at either end as well
                 weight.digits.push_back(
                     static_cast<std::int16_t>(below(3) == 0 ? below(3) : below(10000)));
