@@ -44,6 +44,19 @@ INSERT INTO promised (what, state, call) VALUES
     ('more than 1000000 parts',           '54000', $$SELECT attribution.allocate_cents(100, 1000001)$$),
     ('total beyond bigint',               '22003', $$SELECT attribution.allocate_cents(9223372036854775808::bigint, 2)$$);
 INSERT INTO promised (what, state, call) VALUES
+    ('shares of different totals',        '22023', $$SELECT attribution.allocate_share(k, 1) OVER () FROM generate_series(1, 2) AS k$$),
+    ('shares of a total null in a row',   '22004', $$SELECT attribution.allocate_share(nullif(k, 2), 1) OVER () FROM generate_series(1, 2) AS k$$),
+    ('share of a weight null',            '22004', $$SELECT attribution.allocate_share(1, NULL) OVER ()$$),
+    ('shares by weights all zero',        '22023', $$SELECT attribution.allocate_share(1, 0) OVER ()$$),
+    ('more than 1000000 rows to share',   '54000', $$SELECT attribution.allocate_share(1, 1) OVER () FROM generate_series(1, 1000001)$$),
+    ('share without OVER',                '42809', $$SELECT attribution.allocate_share(1, 1)$$),
+    ('explaining with an argument null',  '22004', $$SELECT attribution.explain_allocation('$t', '$e1', NULL)$$),
+    ('explaining for an unknown tenant',  '22023', $$SELECT attribution.explain_allocation('$e1', '$e1', '1')$$),
+    ('explaining an unknown event',       '22023', $$SELECT attribution.explain_allocation('$t', '$t', '1')$$),
+    ('explaining what is not allocated',  '22023', $$SELECT attribution.explain_allocation('$t', '$e1', '9')$$),
+    ('explaining rows without weights',   '22023', $$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+        VALUES ('$t', '$e2', 'imported', 'a', 100); SELECT attribution.explain_allocation('$t', '$e2', 'imported')$$);
+INSERT INTO promised (what, state, call) VALUES
     ('argument null',                     '22004', $$SELECT attribution.allocate_event('$t', '$e2', NULL, '{a}', '{1}')$$),
     ('unknown tenant',                    '22023', $$SELECT attribution.allocate_event('$e2', '$e2', '1', '{a}', '{1}')$$),
     ('unknown event',                     '22023', $$SELECT attribution.allocate_event('$t', '$t', '1', '{a}', '{1}')$$),
