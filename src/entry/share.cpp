@@ -3,8 +3,8 @@
 // The one idea: the shares of a partition depend on all its rows, so they are computed once, at its
 // first row, and kept until its last. A row then takes its own by its position: O(1).
 //
-// Temporary memory is bounded by the core's limits, not by the input: 24 bytes and the digits for
-// each weight, given back before the first row is answered; 8 bytes per row are kept.
+// Temporary memory is bounded by the core's limits, not by the input: a Decimal and its digits for
+// each weight, and what the core needs, given back before the second row; 8 bytes per row are kept.
 
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
