@@ -2,7 +2,7 @@
 -- characters. They go in, come out the same, and appear in messages as they are.
 
 BEGIN;
-SELECT plan(14);
+SELECT plan(16);
 \ir include/two_tenants.sql
 
 CREATE TEMP TABLE hostile (n serial, name text);
@@ -25,11 +25,15 @@ CREATE FUNCTION pg_temp.misunderstood(name text) RETURNS text LANGUAGE plpgsql A
 DECLARE
     t uuid := pg_temp.a();
     e record;
+    channel text;
+    version text := left(name, 100) || ' model';
     message text;
     detail text;
 BEGIN
-    SELECT * INTO e FROM attribution.ingest_event(t, name, 'touch', '2026-02-01', NULL, 'touch ' || left(name, 100), channel => name);
-    SELECT * INTO e FROM attribution.ingest_event(t, name, 'conversion', '2026-02-02', 1001, name, name);
+    FOR channel IN SELECT * FROM unnest(ARRAY[name, name || '2']) LOOP
+        PERFORM attribution.ingest_event(t, name, 'touch', '2026-02-01', NULL, 'touch ' || md5(channel), session_id => md5(name)::uuid, channel => channel);
+    END LOOP;
+    SELECT * INTO e FROM attribution.ingest_event(t, name, 'conversion', '2026-02-02', 1001, name, name, md5(name)::uuid);
     IF NOT EXISTS (SELECT FROM attribution.attribution_events v WHERE v.tenant_id = t AND v.id = e.event_id
                    AND (v.source, v.external_event_id, v.correlation_id) = (name, name, name)) THEN
         RETURN 'ingest_event';
@@ -41,6 +45,34 @@ BEGIN
        IS DISTINCT FROM (SELECT array_agg(x ORDER BY x COLLATE "C") FROM unnest(ARRAY[name, name || '2']) x) THEN
         RETURN 'allocate_event';
     END IF;
+    PERFORM attribution.define_model(t, version, 'custom', jsonb_build_object(
+        'channel_weights', jsonb_build_object(name, 1, name || '2', 3), 'exclude_channels', jsonb_build_array(name || 'x')));
+    IF (SELECT string_agg(a.channel || a.weight, ',' ORDER BY a.weight) FROM attribution.allocate_event(t, e.event_id, version) a)
+       IS DISTINCT FROM name || '1,' || name || '23' THEN
+        RETURN 'channel_weights';
+    END IF;
+    PERFORM attribution.define_model(t, version || '2', 'linear', jsonb_build_object('exclude_channels', jsonb_build_array(name)));
+    IF (SELECT string_agg(a.channel, ',') FROM attribution.allocate_event(t, e.event_id, version || '2') a) IS DISTINCT FROM name || '2' THEN
+        RETURN 'exclude_channels';
+    END IF;
+    PERFORM attribution.define_model(t, version || '3', 'last_non_direct', jsonb_build_object('direct_channels', jsonb_build_array(name || '2')));
+    IF (SELECT string_agg(a.channel, ',') FROM attribution.allocate_event(t, e.event_id, version || '3') a) IS DISTINCT FROM name THEN
+        RETURN 'direct_channels';
+    END IF;
+    BEGIN
+        PERFORM attribution.define_model(t, version, 'linear', jsonb_build_object('exclude_channels', jsonb_build_array(name || 'y')));
+        RETURN 'another definition';
+    EXCEPTION WHEN unique_violation THEN
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+        IF strpos(message, version) = 0 OR strpos(detail, to_jsonb(name || 'y')::text) = 0 THEN RETURN 'the message of define_model: ' || message || detail; END IF;
+    END;
+    BEGIN
+        PERFORM attribution.allocate_event(t, e.event_id, version || 'unknown');
+        RETURN 'an unknown version';
+    EXCEPTION WHEN invalid_parameter_value THEN
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+        IF strpos(message, version || 'unknown') = 0 THEN RETURN 'the message of an unknown version: ' || message; END IF;
+    END;
     IF attribution.post_allocations(t, name) <> 2 THEN
         RETURN 'post_allocations';
     END IF;
@@ -111,6 +143,16 @@ SELECT is_empty($$
         pg_temp.run_as(current_user, '', format('SELECT set_config(''attribution.tenant_id'', %L, true)', h.name)) AS s
     WHERE s.state <> '22023'
 $$, 'and a tenant that is none');
+SELECT is_empty($$
+    SELECT name, state FROM hostile h,
+        pg_temp.run_as(current_user, '', format('SELECT attribution.define_model(%L, ''m'', %L)', pg_temp.a(), h.name)) AS s
+    WHERE s.state <> '22023' OR strpos(s.message, h.name) = 0
+$$, 'and a method that is none, in words');
+SELECT is_empty($$
+    SELECT name, state FROM hostile h,
+        pg_temp.run_as(current_user, '', format('SELECT attribution.define_model(%L, ''m'', ''linear'', jsonb_build_object(%L, 1))', pg_temp.a(), h.name)) AS s
+    WHERE s.state <> '22023' OR strpos(s.message, h.name) = 0
+$$, 'and a parameter that is none, in words');
 
 -- --- Roles --------------------------------------------------------------------------------------------
 

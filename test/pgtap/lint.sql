@@ -150,10 +150,13 @@ SELECT set_eq($$
     SELECT f.name::text FROM our_function f
     WHERE NOT f.proisstrict AND f.pronargs > 0
 $$, ARRAY[
+    'attribution.allocate_event(uuid,uuid,text)',
     'attribution.allocate_event(uuid,uuid,text,text[],numeric[])',
+    'attribution.allocate_events(uuid,text,timestamp with time zone,timestamp with time zone,integer,uuid,bigint,bigint,bigint)',
     'attribution.allocate_share(bigint,numeric)',
     'attribution.bind_tenant(name,uuid)',
     'attribution.channel_performance(uuid,text,timestamp with time zone,timestamp with time zone)',
+    'attribution.define_model(uuid,text,text,jsonb)',
     'attribution.explain_allocation(uuid,uuid,text)',
     'attribution.grant_access(name,text)',
     'attribution.ingest_event(uuid,text,text,timestamp with time zone,bigint,text,text,uuid,text,uuid,jsonb)',
@@ -279,10 +282,10 @@ $$, 'so is every other trigger that keeps a promise');
 
 -- --- Dumps -------------------------------------------------------------------------------------------
 
--- Not dumped: the log of refreshes belongs to the server, not to the data.
+-- Not dumped: the log of refreshes and the runs of allocate_events() belong to the server, not to the data.
 SELECT set_eq(
     $$ SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'attribution' $$,
-    $$ SELECT name::text FROM our_relation WHERE relkind IN ('r', 'p', 'S') AND relname NOT IN ('refresh_log') $$,
+    $$ SELECT name::text FROM our_relation WHERE relkind IN ('r', 'p', 'S') AND relname NOT IN ('refresh_log', 'allocation_runs', 'allocation_failures') $$,
     'pg_dump takes the rows of every table but internal ones');
 
 SELECT * FROM finish();

@@ -14,17 +14,17 @@ CREATE FUNCTION pg_temp.b(n integer DEFAULT 0) RETURNS uuid LANGUAGE sql IMMUTAB
 $$ SELECT ('bbbbbbbb-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid $$;
 
 -- The ids of a tenant: 0 itself, 1 touch, 2 conversion, 3 refund, 4 conversion without allocations,
--- 5 dead event, 6 to 8 runs, 9 session.
+-- 5 dead event, 6 to 8 reconciliation runs, 9 session, 10 run of allocate_events().
 DO $$
 DECLARE
     ids uuid[];
     secret text;
     cents bigint;
-    posting uuid;
+    posting record;
 BEGIN
     FOR secret, cents IN VALUES ('of A', 1000), ('SECRET-B', 987654321) LOOP
         SELECT array_agg(CASE WHEN secret = 'SECRET-B' THEN pg_temp.b(n) ELSE pg_temp.a(n) END ORDER BY n)
-        INTO ids FROM generate_series(0, 9) AS n;
+        INTO ids FROM generate_series(0, 10) AS n;
 
         INSERT INTO attribution.tenants (id, name) VALUES (ids[1], 'tenant ' || secret);
         INSERT INTO attribution.attribution_events
@@ -34,25 +34,31 @@ BEGIN
             (ids[1], ids[3], 'conversion', '2026-01-02 10:00Z', 'shop:order:' || secret, 'pi_' || secret, ids[10], NULL, 'shop ' || secret, NULL, cents,
                 jsonb_build_object('secret', secret)),
             (ids[1], ids[4], 'refund', '2026-01-03 10:00Z', 'shop:refund:' || secret, NULL, NULL, NULL, 'shop ' || secret, ids[3], -100, NULL),
-            (ids[1], ids[5], 'conversion', '2026-01-04 10:00Z', NULL, 'pi_2_' || secret, NULL, NULL, 'pay ' || secret, NULL, cents + 1, NULL);
+            (ids[1], ids[5], 'conversion', '2026-01-04 10:00Z', NULL, 'pi_2_' || secret, ids[10], NULL, 'pay ' || secret, NULL, cents + 1, NULL);
         INSERT INTO attribution.dead_events (tenant_id, id, source, error_code, error_detail, raw_payload, correlation_id, external_event_id)
         VALUES (ids[1], ids[6], 'shop ' || secret, 'error ' || secret, jsonb_build_object('detail', secret), jsonb_build_object('raw', secret),
                 'pi_3_' || secret, 'shop:order:3:' || secret);
         PERFORM attribution.allocate_event(ids[1], ids[3], 'model ' || secret, ARRAY['channel ' || secret, 'other ' || secret], ARRAY[2, 1]);
-        INSERT INTO attribution.attribution_allocations
-            (tenant_id, event_id, model_version, channel, weight, allocation_ratio, allocated_revenue_cents, model_metadata)
-        VALUES (ids[1], ids[4], 'model ' || secret, 'channel ' || secret, 1, 1, -100, jsonb_build_object('note', secret));
+        -- The refund was allocated with it.
+        UPDATE attribution.attribution_allocations a SET model_metadata = jsonb_build_object('note', secret)
+        WHERE a.tenant_id = ids[1] AND a.event_id = ids[4];
         PERFORM attribution.post_allocations(ids[1], 'model ' || secret);
         -- What is posted never changes; this is not posted.
         PERFORM attribution.allocate_event(ids[1], ids[3], 'draft ' || secret, ARRAY['channel ' || secret], ARRAY[1]);
+        PERFORM attribution.define_model(ids[1], 'linear ' || secret, 'linear', jsonb_build_object('exclude_channels', jsonb_build_array('hidden ' || secret)));
+        INSERT INTO attribution.allocation_runs (tenant_id, id, model_version, batch_size, state, backend_pid, error_message)
+        VALUES (ids[1], ids[11], 'linear ' || secret, 1, 'failed', 1, 'failure ' || secret);
+        INSERT INTO attribution.allocation_failures (tenant_id, run_id, event_id, error_code, message, detail, hint)
+        VALUES (ids[1], ids[11], ids[5], 'P0001', 'message ' || secret, 'detail ' || secret, 'hint ' || secret);
         INSERT INTO attribution.reconciliation_runs (tenant_id, id, state, last_run_at, error_message, run_metadata) VALUES
             (ids[1], ids[7], 'completed', '2026-01-05 10:00Z', NULL, jsonb_build_object('note', secret)),
             (ids[1], ids[8], 'failed', '2026-01-06 10:00Z', 'failure ' || secret, NULL),
             (ids[1], ids[9], 'running', '2026-01-07 10:00Z', NULL, NULL);
         UPDATE attribution.revenue_ledger l SET reconciliation_run_id = ids[7], is_verified = true, verified_at = '2026-01-05 10:00Z'
         WHERE l.tenant_id = ids[1] AND l.revenue_cents > 0;
-        SELECT l.id INTO STRICT posting FROM attribution.revenue_ledger l WHERE l.tenant_id = ids[1] AND l.revenue_cents < 0;
-        INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id, revenue_cents) VALUES (ids[1], ids[3], posting, 100);
+        SELECT l.id, l.revenue_cents INTO STRICT posting FROM attribution.revenue_ledger l
+        WHERE l.tenant_id = ids[1] AND l.revenue_cents < 0 ORDER BY l.revenue_cents LIMIT 1;
+        INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id, revenue_cents) VALUES (ids[1], ids[3], posting.id, -posting.revenue_cents);
     END LOOP;
 END $$;
 
