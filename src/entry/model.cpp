@@ -58,7 +58,7 @@ std::int64_t read_number(const char* key, const JsonbValue& value, int decimals,
         return DatumGetBool(DirectFunctionCall2(
             numeric_gt, left, DirectFunctionCall1(int8_numeric, Int64GetDatum(right))));
     };
-    if (is_above(number, most))
+    if (is_above(number, most) || !is_above(number, -1))
         raise_parameter(key, shown, range);
     std::int64_t scale = 1;
     for (int i = 0; i < decimals; ++i)

@@ -79,7 +79,7 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('sum differs: delete',               '23514', 'allocation_sum_equals_revenue', $$DELETE FROM attribution.attribution_allocations WHERE tenant_id = '$t' AND model_version = '2' AND channel = 'tv'$$),
     ('sum differs: revenue of the event', '23514', 'allocation_sum_equals_revenue', $$UPDATE attribution.attribution_events SET revenue_cents = 101 WHERE tenant_id = '$t' AND id = '$e1'$$),
     ('channel below zero: conversion',    '23514', 'channel_is_not_below_zero', $$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES ('$t', '$e2', '1', 'a', 101), ('$t', '$e2', '1', 'b', -1)$$),
-    ('channel below zero: refund',        '23514', 'channel_is_not_below_zero', $$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES ('$t', '$e3', '1', 'a', -10)$$),
+    ('channel below zero: refund',        '23514', 'channel_is_not_below_zero', $$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES ('$t', '$e3', '9', 'a', -10)$$),
     ('key of an allocation changed',      '23514', 'allocation_key_is_immutable', $$UPDATE attribution.attribution_allocations SET channel = 'x' WHERE tenant_id = '$t' AND model_version = '2' AND channel = 'tv'$$),
     ('channel stored twice',              '23505', 'idx_attribution_allocations_tenant_event_model_channel', $$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES ('$t', '$e1', '1', 'tv', 0)$$),
     ('allocation of an unknown event',    '23503', 'attribution_allocations_event_fkey', $$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES ('$t', '$t', '1', 'tv', 0)$$),
@@ -93,7 +93,8 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('deleting a tenant with rows',       '23503', 'attribution_events_tenant_fkey', $$DELETE FROM attribution.tenants WHERE id = '$t'$$),
     ('deleting a conversion with refunds', '23503', 'attribution_events_refund_of_fkey', $$DELETE FROM attribution.attribution_events WHERE tenant_id = '$t' AND id = '$e1'$$),
     ('refund beyond the conversion',      '23514', 'refunds_do_not_exceed_conversion', $$INSERT INTO attribution.attribution_events (tenant_id, event_type, occurred_at, refund_of, revenue_cents) VALUES ('$t', 'refund', '2024-03-03', '$e1', -91)$$),
-    ('refund raised beyond it',           '23514', 'refunds_do_not_exceed_conversion', $$UPDATE attribution.attribution_events SET revenue_cents = -101 WHERE tenant_id = '$t' AND id = '$e3'$$),
+    ('refund raised beyond it',           '23514', 'refunds_do_not_exceed_conversion', $$INSERT INTO attribution.attribution_events (tenant_id, event_type, occurred_at, refund_of, revenue_cents) VALUES ('$t', 'refund', '2024-03-03', '$e2', -100);
+        UPDATE attribution.attribution_events SET revenue_cents = -101 WHERE tenant_id = '$t' AND refund_of = '$e2'$$),
     ('refund of a refund',                '23514', 'refund_names_conversion', $$INSERT INTO attribution.attribution_events (tenant_id, event_type, occurred_at, refund_of, revenue_cents) VALUES ('$t', 'refund', '2024-03-03', '$e3', -1)$$),
     ('refunded conversion changed',       '23514', 'event_key_is_immutable', $$UPDATE attribution.attribution_events SET refund_of = '$e2' WHERE tenant_id = '$t' AND id = '$e3'$$),
     ('second running reconciliation',     '23505', 'idx_reconciliation_runs_one_running', $$INSERT INTO attribution.reconciliation_runs (tenant_id, state) VALUES ('$t', 'running')$$);

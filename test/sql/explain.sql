@@ -47,11 +47,7 @@ SELECT channel, exact_share, floor_cents, remainder, rank, cents FROM pg_temp.ex
 SELECT pg_temp.allocate('e1', 'far', '{a,b}', '{1e200,1e-200}');
 SELECT channel, exact_share = CASE channel WHEN 'a' THEN '1' || repeat('0', 402) ELSE '100' END || '/1' || repeat('0', 399) || '1' AS right_share,
        left(exact_share, 5) AS exact_share, length(exact_share) AS long, floor_cents, rank, cents FROM pg_temp.explain('e1', 'far');
--- A refund: its weights are what was left to each channel, 100 * 501 / 1001 and so on.
-INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, weight, allocated_revenue_cents) VALUES
-    (:tenant, 'e8b1a100-0000-4000-8000-0000000000e3', '1', 'Email', 501, -50),
-    (:tenant, 'e8b1a100-0000-4000-8000-0000000000e3', '1', 'email', 300, -30),
-    (:tenant, 'e8b1a100-0000-4000-8000-0000000000e3', '1', 'メール', 200, -20);
+-- A refund, allocated with its conversion: its weights are what was left to each channel, 100 * 501 / 1001 and so on.
 SELECT channel, weight, exact_share, floor_cents, remainder, rank, cents, stored_cents FROM pg_temp.explain('e3', '1');
 -- Rows by hand may hold other cents, and show it.
 INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, weight, allocated_revenue_cents) VALUES
