@@ -330,6 +330,34 @@ std::span<Refund> find_refunds(const Rows& rows, std::span<const Datum> conversi
     return refunds;
 }
 
+/// Under REPEATABLE READ and SERIALIZABLE a foreign key sees no event newer than the transaction.
+void check_refunds_are_visible(const Rows& rows, std::span<const Refund> refunds) {
+    static constinit pg::Query find = {
+        .sql = "SELECT count(*) FROM unnest($2) AS k (id), "
+               "LATERAL (SELECT 1 FROM attribution.attribution_events e "
+               "WHERE e.tenant_id = $1 AND e.id = k.id OFFSET 0) e",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, UUIDARRAYOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    if (!IsolationUsesXactSnapshot())
+        return;
+    const auto ids = pg::make_span<Datum>(refunds.size());
+    for (std::size_t i = 0; i < ids.size(); ++i)
+        ids[i] = refunds[i].event.id;
+    Datum values[] = {rows.tenant_id, uuid_array(ids)};
+    pg::run(find, values);
+    bool isnull;
+    const auto visible = static_cast<std::size_t>(DatumGetInt64(pg::result_value(0, 1, &isnull)));
+    if (visible < refunds.size())
+        ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                        errmsg("could not serialize access: refunds were ingested concurrently"),
+                        errdetail("%zu refunds are newer than the snapshot of this transaction.",
+                                  refunds.size() - visible),
+                        errhint("The transaction might succeed if retried.")));
+    SPI_freetuptable(SPI_tuptable);
+}
+
 /// What is left per channel of a conversion under the model version, in the order of the channels'
 /// bytes; nothing when the conversion itself is not allocated.
 std::span<Left> find_left(const Rows& rows, Datum conversion_id) {
@@ -628,6 +656,7 @@ bool refunds_wait(const Rows& rows, std::span<const Datum> conversion_ids) {
 std::uint64_t allocate_refunds(Rows* rows, std::span<const Datum> conversion_ids, bool only_next,
                                Datum* current, std::uint64_t* row_count) {
     const std::span<Refund> refunds = find_refunds(*rows, conversion_ids);
+    check_refunds_are_visible(*rows, refunds);
     std::uint64_t taken = 0;
     for (std::size_t i = 0; i < refunds.size();) {
         CHECK_FOR_INTERRUPTS();
