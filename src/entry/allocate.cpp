@@ -52,13 +52,8 @@ Target find_target(Datum tenant_id, Datum event_id) {
         .plan = nullptr};
     Datum values[] = {tenant_id, event_id};
     pg::run(find, values);
-    if (SPI_processed == 0) {
-        check_tenant_exists(tenant_id);
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("event %s does not exist", pg::uuid_text(event_id)),
-                        errdetail("Tenant %s has no such event.", pg::uuid_text(tenant_id)),
-                        errhint("Ingest the event first.")));
-    }
+    if (SPI_processed == 0)
+        raise_unknown_event(tenant_id, event_id);
     bool isnull;
     const std::string_view type = pg::text_of(pg::result_value(0, 1, &isnull));
     if (type == "touch")

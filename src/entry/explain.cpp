@@ -7,6 +7,7 @@
 
 #include "core/explain.hpp"
 
+#include "entry/model.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
@@ -23,38 +24,12 @@ struct ExplainedRow {
     std::size_t rank;
 };
 
-template <class Value>
-std::span<Value> palloc_span(std::size_t count) {
-    return {static_cast<Value*>(
-                MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Value) * (count + 1))),
-            count};
-}
-
 /// Runs a query as a stable function does: under the snapshot of the caller's query, so that the
 /// event and its rows are of one moment.
 void run_stable(pg::Query& query, Datum* values, long limit = 0) {
     const int result = SPI_execute_plan(pg::prepared(query), values, nullptr, true, limit);
     if (result < 0)
         elog(ERROR, "%s: %s", SPI_result_code_string(result), query.sql);
-}
-
-[[noreturn]] void raise_nothing_to_explain(Datum tenant_id, Datum event_id) {
-    static constinit pg::Query find_tenant = {.sql =
-                                                  "SELECT 1 FROM attribution.tenants WHERE id = $1",
-                                              .parameter_count = 1,
-                                              .parameter_types = {UUIDOID},
-                                              .cursor_options = 0,
-                                              .plan = nullptr};
-    run_stable(find_tenant, &tenant_id);
-    if (SPI_processed == 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("tenant %s does not exist", pg::uuid_text(tenant_id)),
-                        errhint("Row security hides every tenant but attribution.tenant_id.")));
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("event %s does not exist", pg::uuid_text(event_id)),
-                    errdetail("Tenant %s has no such event.", pg::uuid_text(tenant_id)),
-                    errhint("Ingest the event first.")));
-    pg_unreachable();
 }
 
 core::Cents read_revenue(Datum tenant_id, Datum event_id) {
@@ -68,7 +43,7 @@ core::Cents read_revenue(Datum tenant_id, Datum event_id) {
     Datum values[] = {tenant_id, event_id};
     run_stable(find_event, values);
     if (SPI_processed == 0)
-        raise_nothing_to_explain(tenant_id, event_id);
+        raise_unknown_event(tenant_id, event_id);
     bool isnull;
     return DatumGetInt64(pg::result_value(0, 1, &isnull));
 }
@@ -97,7 +72,7 @@ std::span<ExplainedRow> read_rows(Datum tenant_id, Datum event_id, Datum model_v
                         errhint("Allocate the event, or name a model version it is allocated "
                                 "under.")));
 
-    const auto rows = palloc_span<ExplainedRow>(SPI_processed);
+    const auto rows = pg::make_span<ExplainedRow>(SPI_processed);
     for (std::size_t i = 0; i < rows.size(); ++i) {
         CHECK_FOR_INTERRUPTS();
         bool isnull;
@@ -122,14 +97,14 @@ std::span<ExplainedRow> read_rows(Datum tenant_id, Datum event_id, Datum model_v
 
 std::span<std::uint64_t> tie_keys_of(Datum tenant_id, Datum event_id, Datum model_version,
                                      std::span<const ExplainedRow> rows) {
-    const auto channels = palloc_span<std::string_view>(rows.size());
+    const auto channels = pg::make_span<std::string_view>(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i)
         channels[i] = pg::text_of(rows[i].channel);
     core::AllocationKey key{.tenant_id = pg::uuid_of(tenant_id),
                             .event_id = pg::uuid_of(event_id),
                             .model_version = pg::text_of(model_version),
                             .channel = {}};
-    const auto tie_keys = palloc_span<std::uint64_t>(rows.size());
+    const auto tie_keys = pg::make_span<std::uint64_t>(rows.size());
     pg::guarded([&] {
         for (std::size_t i = 0; i < channels.size(); ++i) {
             key.channel = channels[i];
@@ -143,7 +118,7 @@ std::span<std::uint64_t> tie_keys_of(Datum tenant_id, Datum event_id, Datum mode
 /// thousands: each becomes a text as soon as it is there, and a cancel need not wait for the rest.
 void explain_rows(core::Cents total, std::span<ExplainedRow> rows,
                   std::span<const std::uint64_t> tie_keys) {
-    const auto weights = palloc_span<core::Decimal>(rows.size());
+    const auto weights = pg::make_span<core::Decimal>(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i)
         weights[i] = rows[i].decimal;
     std::size_t next = 0;

@@ -31,8 +31,6 @@ constexpr std::array argument_names = {"tenant_id",      "source",        "event
                                        "correlation_id", "session_id",    "channel",
                                        "refund_of",      "raw_payload"};
 
-constexpr std::size_t max_text_bytes = 255;
-
 /// The arguments as the queries take them; one more place for the id.
 struct NewEvent {
     Datum values[argument_count + 1];
@@ -96,11 +94,11 @@ NewEvent read_event(FunctionCallInfo fcinfo) {
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                             errmsg("%s must not be empty", argument_names[text]),
                             text == source ? 0 : errhint("Pass null where there is none.")));
-        if (length > max_text_bytes)
+        if (length > pg::max_text_bytes)
             ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                             errmsg("%s is too long", argument_names[text]),
                             errdetail("It has %zu bytes, at most %zu are allowed.", length,
-                                      max_text_bytes)));
+                                      pg::max_text_bytes)));
     }
     if (!event.has(revenue_cents)) {
         event.values[revenue_cents] = Int64GetDatum(0);

@@ -318,6 +318,15 @@ void check_tenant_exists(Datum tenant_id) {
                         errhint("Row security hides every tenant but attribution.tenant_id.")));
 }
 
+void raise_unknown_event(Datum tenant_id, Datum event_id) {
+    check_tenant_exists(tenant_id);
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("event %s does not exist", pg::uuid_text(event_id)),
+                    errdetail("Tenant %s has no such event.", pg::uuid_text(tenant_id)),
+                    errhint("Ingest the event first.")));
+    pg_unreachable();
+}
+
 } // namespace attribution::entry
 
 using namespace attribution;

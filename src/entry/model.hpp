@@ -45,4 +45,7 @@ const ModelDefinition* find_model(Datum tenant_id, Datum model_version, MemoryCo
 /// Raises 22023 when there is no such tenant, or none that the caller may see.
 void check_tenant_exists(Datum tenant_id);
 
+/// Raises 22023: the tenant, or an event of it, does not exist.
+[[noreturn]] void raise_unknown_event(Datum tenant_id, Datum event_id);
+
 } // namespace attribution::entry
