@@ -90,11 +90,12 @@ extern "C" void forget_tables(Datum, Oid relation) {
 #define MODEL_KEYS                                                                                 \
     "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) "             \
     "WITH ORDINALITY AS k (tenant_id, event_id, model_version, i) "
-// A range and its order instead of = keep a planner that takes the table for tiny to the primary
-// key: to it any index on tenant_id is as good, and would read all events of the tenant.
+// At most one event. A range, its order and LIMIT instead of = keep a planner that takes the table
+// for tiny to the primary key: to it any index on tenant_id is as good, and would read all events
+// of the tenant.
 #define EVENT_OF_KEY                                                                               \
     "x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id AND x.id OPERATOR(pg_catalog.>=) k.event_id "  \
-    "AND x.id OPERATOR(pg_catalog.<=) k.event_id ORDER BY x.id "
+    "AND x.id OPERATOR(pg_catalog.<=) k.event_id ORDER BY x.id LIMIT 1 "
 #define REFUNDS_OF_KEY                                                                             \
     "x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "                                              \
     "AND x.refund_of OPERATOR(pg_catalog.=) k.event_id "
@@ -144,7 +145,7 @@ const char* sum_sql(const char* allocations, const char* events, bool by_model) 
                          events);
     appendStringInfo(&sql,
                      " FROM %s LEFT JOIN LATERAL (SELECT x.refund_of, x.revenue_cents FROM %s x "
-                     "WHERE " EVENT_OF_KEY "OFFSET 0) e ON true "
+                     "WHERE " EVENT_OF_KEY ") e ON true "
                      "CROSS JOIN LATERAL (SELECT %spg_catalog.sum(x.allocated_revenue_cents) "
                      "AS allocated, pg_catalog.min(x.allocated_revenue_cents) AS lowest FROM %s x "
                      "WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
@@ -187,7 +188,7 @@ void write_queries(Tables* tables, Oid ledger) {
     tables->find_refunds =
         keys_query(psprintf("SELECT k.i, r.refund_of FROM " EVENT_KEYS
                             "CROSS JOIN LATERAL (SELECT x.refund_of FROM %s x WHERE " EVENT_OF_KEY
-                            "OFFSET 0) r WHERE r.refund_of IS NOT NULL ORDER BY k.i",
+                            ") r WHERE r.refund_of IS NOT NULL ORDER BY k.i",
                             events),
                    false, false);
     tables->lock = keys_query(psprintf("SELECT pg_catalog.count(*) FROM " EVENT_KEYS
@@ -204,7 +205,7 @@ void write_queries(Tables* tables, Oid ledger) {
                  "OPERATOR(pg_catalog.+) r.cents))::pg_catalog.text "
                  "FROM " EVENT_KEYS
                  "LEFT JOIN LATERAL (SELECT x.event_type, x.revenue_cents FROM %s x "
-                 "WHERE " EVENT_OF_KEY "OFFSET 0) e ON true "
+                 "WHERE " EVENT_OF_KEY ") e ON true "
                  "CROSS JOIN LATERAL (SELECT pg_catalog.sum(x.revenue_cents) AS cents FROM %s x "
                  "WHERE " REFUNDS_OF_KEY "OFFSET 0) r "
                  "WHERE r.cents IS NOT NULL AND (e.revenue_cents IS NULL "
