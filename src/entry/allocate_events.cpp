@@ -226,9 +226,10 @@ void receive_event(TupleTableSlot* row, void* state) {
         page->room = room;
         MemoryContextSwitchTo(before);
     }
-    page->families[page->count++] = {.conversion_id = *DatumGetUUIDP(slot_getattr(row, 3, &isnull)),
-                                     .conversion_waits =
-                                         DatumGetBool(slot_getattr(row, 4, &isnull))};
+    page->families[page->count++] = {
+        .conversion_id = *DatumGetUUIDP(slot_getattr(row, 3, &isnull)),
+        .conversion_waits = DatumGetBool(slot_getattr(row, 4, &isnull)),
+        .occurred_at = run->page_occurred_at};
 }
 
 /// Reads the next page and moves on. A page counts events, allocated or not: so its cost does not

@@ -558,16 +558,18 @@ void add_by_weights(Rows* rows, const Event& event, std::span<const GivenWeight>
 }
 
 void add_by_model(Rows* rows, const ModelDefinition& definition, std::span<const Event> events) {
-    // OFFSET 0: the planner must not turn a thousand index lookups into a scan of the table.
+    // OFFSET 0: the planner must not turn a thousand index lookups into a scan of the table. Only
+    // the session is looked up: a condition more inside, and a plan may read all that the tenant
+    // has in the lookback window, for each journey.
     static constinit pg::Query find = {
         .sql = "SELECT k.i, t.channel, t.occurred_at, t.id "
                "FROM ROWS FROM (unnest($2), unnest($3)) WITH ORDINALITY "
                "AS k (session_id, converted_at, i), "
-               "LATERAL (SELECT e.channel, e.occurred_at, e.id "
+               "LATERAL (SELECT e.tenant_id, e.event_type, e.channel, e.occurred_at, e.id "
                "FROM attribution.attribution_events e "
-               "WHERE e.session_id = k.session_id AND e.tenant_id = $1 AND e.event_type = 'touch' "
-               "AND e.occurred_at <= k.converted_at AND e.occurred_at >= k.converted_at - $4 "
-               "OFFSET 0) t",
+               "WHERE e.session_id = k.session_id OFFSET 0) t "
+               "WHERE t.tenant_id = $1 AND t.event_type = 'touch' "
+               "AND t.occurred_at <= k.converted_at AND t.occurred_at >= k.converted_at - $4",
         .parameter_count = 4,
         .parameter_types = {UUIDOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, INTERVALOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
