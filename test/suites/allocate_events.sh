@@ -6,6 +6,7 @@
 #
 # When a run is hit depends on the clock; what is asked of it does not.
 
+# shellcheck disable=SC2317 # called by name
 set -euo pipefail
 # shellcheck source=test/server.sh
 . "$ATTRIBUTION_SERVER_SH"
@@ -195,15 +196,15 @@ ended_within() {
 
 # --- Company ------------------------------------------------------------------------------------------
 
-# Two runs at once, refunds that come in while they run, and single events allocated from the other end.
+# Two runs at once, refunds that come in while they run, and single events allocated here and there.
 crowded_runs() {
     local pids=() pid code=0
     copy_of_source crowded
-    for n in $(seq 1 1500); do
-        printf "SELECT FROM attribution.ingest_event($tenant, 'shop', 'refund', '2026-02-01Z', -7, 'shop:refund:%s', refund_of => md5('conversion %s')::uuid);\n" "$n" "$((n * 25 + 1))"
+    for n in $(seq 1 1000); do
+        printf "SELECT FROM attribution.ingest_event($tenant, 'shop', 'refund', '2026-02-01Z', -7, 'shop:refund:%s', refund_of => md5('conversion %s')::uuid);\n" "$n" "$((n * 35 + 1))"
     done >"$work/ingest.sql"
-    for n in $(seq 1 1500); do
-        printf "SELECT count(*) FROM attribution.allocate_event($tenant, md5('conversion %s')::uuid, 'm');\n" "$((40001 - n * 10))"
+    for n in $(seq 1 1000); do
+        printf "SELECT count(*) FROM attribution.allocate_event($tenant, md5('conversion %s')::uuid, 'm');\n" "$((n * 7919 % 40000 + 1))"
     done >"$work/single.sql"
     psql -Xqd crowded -v ON_ERROR_STOP=1 -c "CALL attribution.allocate_events($tenant, 'm', batch_size => 500)" >"$work/first.log" 2>&1 & pids+=($!)
     psql -Xqd crowded -v ON_ERROR_STOP=1 -c "CALL attribution.allocate_events($tenant, 'm', batch_size => 700)" >"$work/second.log" 2>&1 & pids+=($!)
@@ -217,29 +218,33 @@ crowded_runs() {
     is "$(ask crowded "SELECT count(*), count(*) FILTER (WHERE state = 'completed') FROM attribution.allocation_progress")" '2|2' 'both runs are completed'
     is "$(ask crowded 'SELECT count(*) FROM attribution.allocation_failures')" 0 'no event is told to have failed'
     ask crowded "CALL attribution.allocate_events($tenant, 'm')" >/dev/null
-    is "$(counts_of crowded)" '53500 events of 53500, 0 unbalanced' 'with one more run everything is allocated, once'
-    is "$(ask crowded "SELECT sum(events_allocated) <= 53500, sum(allocations_written) <= (SELECT count(*) FROM attribution.attribution_allocations) FROM attribution.allocation_runs")" 't|t' \
+    is "$(counts_of crowded)" '53000 events of 53000, 0 unbalanced' 'with one more run everything is allocated, once'
+    is "$(ask crowded "SELECT sum(events_allocated) <= 53000, sum(allocations_written) <= (SELECT count(*) FROM attribution.attribution_allocations) FROM attribution.allocation_runs")" 't|t' \
         'and no run counts what another one wrote'
     is "$(ask crowded "SELECT count(*) FROM (SELECT 1 FROM attribution.attribution_allocations a JOIN attribution.attribution_events e ON e.tenant_id = a.tenant_id AND e.id = a.event_id
                        GROUP BY coalesce(e.refund_of, e.id), a.channel HAVING sum(a.allocated_revenue_cents) < 0) x")" 0 'no channel is below zero'
     same_rows crowded 'and what the refunds did not touch is as the undisturbed run has it'
 }
 
-# A row that somebody holds: lock_timeout ends the run, which says so; the next one goes on.
+# A row that somebody holds: lock_timeout ends the run, which says so; the next one goes on. In a range
+# of 3,000 conversions, of which number 30,000 is one.
 waiting_run() {
-    local holder
-    copy_of_source waiting
-    PGAPPNAME=holder psql -Xqd waiting -c "BEGIN" -c "SELECT FROM attribution.attribution_events WHERE id = md5('conversion 30000')::uuid FOR UPDATE" -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 &
+    local holder call="CALL attribution.allocate_events($tenant, 'w', '2026-01-03Z', '2026-01-03 05:00Z', batch_size => 500)"
+    ask whole "SELECT attribution.define_model($tenant, 'w', 'linear')" >/dev/null
+    PGAPPNAME=holder psql -Xqd whole -c BEGIN -c "SELECT FROM attribution.attribution_events WHERE id = md5('conversion 30000')::uuid FOR UPDATE" -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 &
     holder=$!
-    until [ "$(ask waiting "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holder' AND query LIKE '%pg_sleep%'")" = 1 ]; do sleep 0.02; done
-    is "$(PGOPTIONS='-c lock_timeout=50ms' ask waiting "CALL attribution.allocate_events($tenant, 'm', batch_size => 500)" 2>&1 | grep -o 'canceling statement due to lock timeout')" \
+    until [ "$(ask whole "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holder' AND query LIKE '%pg_sleep%'")" = 1 ]; do sleep 0.02; done
+    is "$(PGOPTIONS='-c lock_timeout=50ms' ask whole "$call" 2>&1 | grep -o 'canceling statement due to lock timeout')" \
         'canceling statement due to lock timeout' 'a row that is held: lock_timeout ends the run'
-    is "$(ask waiting 'SELECT state, error_message, events_allocated > 0, events_allocated = (SELECT count(DISTINCT event_id) FROM attribution.attribution_allocations), events_failed FROM attribution.allocation_progress')" \
+    is "$(ask whole "SELECT state, error_message, events_allocated > 0,
+                         events_allocated = (SELECT count(DISTINCT event_id) FROM attribution.attribution_allocations WHERE model_version = 'w'), events_failed
+                     FROM attribution.allocation_progress WHERE model_version = 'w'")" \
         'failed|55P03: canceling statement due to lock timeout|t|t|0' 'which says so, and keeps what was committed'
-    ask waiting "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'" >/dev/null
+    ask whole "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'" >/dev/null
     wait "$holder" || true
-    ask waiting "CALL attribution.allocate_events($tenant, 'm')" >/dev/null
-    is "$(counts_of waiting)" '52000 events of 52000, 0 unbalanced' 'the next run goes on'
+    ask whole "$call" >/dev/null
+    is "$(ask whole "SELECT count(*) FROM attribution.attribution_allocations a JOIN attribution.attribution_events e ON e.tenant_id = a.tenant_id AND e.id = a.event_id
+                     WHERE a.model_version = 'w' AND e.event_type = 'conversion' AND a.event_id = md5('conversion 30000')::uuid")" 1 'the next run goes on'
 }
 
 main
