@@ -1,8 +1,9 @@
--- Prints the medians of the runs in the file :runs (tab-separated, one line per run).
+-- Prints the medians of the runs in the file :runs (tab-separated, one line per run), and what memory they took.
 
 CREATE TABLE runs (
     shape text, allocations integer, round integer, variant text,
-    seconds numeric, cpu_seconds numeric, wal_bytes numeric);
+    seconds numeric, cpu_seconds numeric, wal_bytes numeric,
+    anon_start_kb integer, anon_middle_kb integer, anon_end_kb integer, anon_max_kb integer, hwm_kb integer);
 COPY runs FROM :'runs';
 
 CREATE VIEW medians AS
@@ -31,4 +32,12 @@ FROM medians m
         SELECT * FROM medians s WHERE s.shape = m.shape AND s.variant = m.variant ORDER BY s.allocations LIMIT 1
     ) s ON true
 ORDER BY array_position('{statement,statements,transactions}', m.shape), m.allocations,
-         array_position('{limit,check,statement_trigger,row_trigger,today,ours}', m.variant);
+         array_position('{limit,check,statement_trigger,row_trigger,today,ours,batches}', m.variant);
+
+-- Memory of the backend in its last round.
+SELECT DISTINCT ON (r.shape, r.allocations, r.variant) r.shape, r.allocations, r.variant,
+       round(anon_start_kb / 1024.0, 1) AS "anon MB: start", round(anon_middle_kb / 1024.0, 1) AS middle,
+       round(anon_end_kb / 1024.0, 1) AS "end", round(anon_max_kb / 1024.0, 1) AS max,
+       round(hwm_kb / 1024.0, 1) AS "VmHWM MB"
+FROM runs r
+ORDER BY r.shape, r.allocations, r.variant, r.round DESC;

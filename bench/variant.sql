@@ -1,8 +1,9 @@
 -- Makes a copy of the template into the variant :variant: which triggers are on, and how rows are written.
 
-SELECT :'variant' IN ('ours', 'check') AS our_triggers,
+SELECT :'variant' IN ('batches', 'ours', 'check') AS our_triggers,
        :'variant' IN ('today', 'row_trigger') AS row_trigger,
        :'variant' = 'statement_trigger' AS statement_trigger,
+       :'variant' = 'batches' AS writes_batches,
        :'variant' = 'ours' AS writes_ours,
        :'variant' = 'today' AS writes_today \gset
 
@@ -69,7 +70,33 @@ BEGIN
                    replace(statement, ':which', 'j.number = which'));
 END $define$;
 
-\if :writes_ours
+\if :writes_batches
+-- One statement writes one event, all of them take allocate_events(), a transaction per thousand: so
+-- bench.write_all() can only be called at top level, and bench.write_one() only makes plans.
+DELETE FROM attribution.attribution_models; -- custom: what bench/data.sql has allocated by
+SELECT count(attribution.define_model(t.id, '1.0.0', 'linear')) AS models FROM attribution.tenants t \gset
+CREATE PROCEDURE bench.write_one(which integer)
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM count(*)
+    FROM bench.journeys j, LATERAL attribution.allocate_event(j.tenant_id, j.event_id, '1.0.0')
+    WHERE j.number = which;
+END $$;
+CREATE PROCEDURE bench.write_all()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    tenants uuid[] := (SELECT array_agg(t.id ORDER BY t.id) FROM attribution.tenants t);
+    tenant uuid;
+    run uuid;
+    events bigint;
+    allocations bigint;
+    failed bigint;
+BEGIN
+    FOREACH tenant IN ARRAY tenants LOOP
+        CALL attribution.allocate_events(tenant, '1.0.0', NULL, NULL, 1000, run, events, allocations, failed);
+    END LOOP;
+END $$;
+\elif :writes_ours
 CALL bench.define_write($$
     PERFORM count(*)
     FROM bench.journeys j,
@@ -87,12 +114,16 @@ CALL bench.define_write($$
            correlation_id
     FROM (SELECT *, div(revenue_cents * weight, total_weight) AS whole,
                  mod(revenue_cents * weight, total_weight) AS remainder
-          FROM (SELECT j.tenant_id, j.event_id, e.revenue_cents, e.correlation_id, k.channel, k.weight,
-                       sum(k.weight) OVER (PARTITION BY j.tenant_id, j.event_id) AS total_weight
+          FROM (SELECT e.tenant_id, e.id AS event_id, e.revenue_cents, e.correlation_id, t.channel,
+                       count(*)::numeric AS weight,
+                       sum(count(*)) OVER (PARTITION BY e.tenant_id, e.id) AS total_weight
                 FROM bench.journeys j
-                    JOIN attribution.attribution_events e ON e.tenant_id = j.tenant_id AND e.id = j.event_id,
-                    LATERAL unnest(j.channels, j.weights) AS k (channel, weight)
-                WHERE :which) AS weighted) AS divided
+                    JOIN attribution.attribution_events e ON e.tenant_id = j.tenant_id AND e.id = j.event_id
+                    JOIN attribution.attribution_events t ON t.tenant_id = e.tenant_id
+                        AND t.session_id = e.session_id AND t.event_type = 'touch'
+                        AND t.occurred_at BETWEEN e.occurred_at - interval '30 days' AND e.occurred_at
+                WHERE :which
+                GROUP BY e.tenant_id, e.id, t.channel) AS weighted) AS divided
 $$);
 \else
 CALL bench.define_write($$
