@@ -141,10 +141,17 @@ RESET default_transaction_read_only;
 SELECT count(*) FROM attribution.allocation_runs WHERE tenant_id = :tenant AND model_version = 'unknown' OR state <> 'completed' AND tenant_id = :tenant;
 
 --
--- Isolation: whatever the default, a run reads what is committed, and leaves the default as it was
+-- Isolation: a run is READ COMMITTED, whatever the default is, and leaves that as it was
 --
 CREATE FUNCTION pg_temp.isolation() RETURNS text LANGUAGE sql RETURN current_setting('transaction_isolation');
 SELECT attribution.define_model(:tenant, v, 'linear') FROM unnest('{repeatable read,serializable,read uncommitted}'::text[]) AS v \g /dev/null
+CREATE TABLE public.regress_isolation (model_version text, isolation text);
+CREATE FUNCTION public.regress_look() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.regress_isolation VALUES (NEW.model_version, pg_temp.isolation());
+    RETURN NEW;
+END $$;
+CREATE TRIGGER regress_look BEFORE INSERT ON attribution.attribution_allocations FOR EACH ROW EXECUTE FUNCTION public.regress_look();
 SET default_transaction_isolation = 'repeatable read';
 CALL attribution.allocate_events(:tenant, 'repeatable read', batch_size => 2) \gset
 SELECT :events_allocated AS events_allocated, :events_failed AS events_failed, pg_temp.isolation();
@@ -155,6 +162,10 @@ SET default_transaction_isolation = 'read uncommitted';
 CALL attribution.allocate_events(:tenant, 'read uncommitted', batch_size => 2) \gset
 SELECT :events_allocated AS events_allocated, :events_failed AS events_failed, pg_temp.isolation();
 RESET default_transaction_isolation;
+SELECT isolation, count(*), count(DISTINCT model_version) AS versions FROM public.regress_isolation GROUP BY isolation;
+DROP TRIGGER regress_look ON attribution.attribution_allocations;
+DROP FUNCTION public.regress_look;
+DROP TABLE public.regress_isolation;
 SELECT v AS model_version, (pg_temp.allocated(v)).* FROM unnest('{repeatable read,serializable,read uncommitted}'::text[]) AS v;
 
 --

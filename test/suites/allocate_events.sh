@@ -17,7 +17,7 @@ tenant="'aaaaaaaa-0000-4000-8000-000000000000'"
 patience=60 # seconds until a run that should have ended counts as hung
 
 main() {
-    server_start
+    server_start 'track_commit_timestamp = on'
     make_source
     copy_of_source whole
     ask whole "CALL attribution.allocate_events($tenant, 'm', batch_size => 5000)" >/dev/null
@@ -138,6 +138,11 @@ interrupt() {
     is "$last" "$state" "$how: the run is $state"
     allocated=$(ask killed 'SELECT count(DISTINCT event_id) FROM attribution.attribution_allocations')
     events=$(ask killed 'SELECT sum(events_allocated) FROM attribution.allocation_runs')
+    # Afterwards it says more, in a transaction of its own, unless it is gone.
+    if [ "$state" = interrupted ]; then
+        is "$(ask killed "SELECT pg_xact_commit_timestamp(xmin) = (SELECT max(pg_xact_commit_timestamp(x)) FROM (SELECT DISTINCT xmin AS x FROM attribution.attribution_allocations) a)
+                          FROM attribution.allocation_runs ORDER BY started_at DESC LIMIT 1")" t "$how: a batch and its progress are one transaction"
+    fi
     is "$events" "$allocated" "$how: what the runs say they allocated is allocated, and no more"
     if [ "$allocated" -gt "$before" ]; then ok "$how: batches that were committed stay"; else not_ok "$how: batches that were committed stay ($before before, $allocated now)"; fi
     is "$(ask killed 'SELECT count(*) FROM attribution.unbalanced_allocations()')" 0 "$how: nothing is half allocated"
