@@ -45,7 +45,8 @@ Target find_target(Datum tenant_id, Datum event_id) {
         .sql = "SELECT e.event_type, e.revenue_cents, e.occurred_at, e.correlation_id, "
                "e.session_id, e.refund_of, EXISTS (SELECT 1 FROM attribution.attribution_events r "
                "WHERE r.tenant_id = $1 AND r.refund_of = $2 OFFSET 0) "
-               "FROM attribution.attribution_events e WHERE e.tenant_id = $1 AND e.id = $2",
+               "FROM attribution.attribution_events e WHERE e.tenant_id = $1 "
+               "AND e.id >= $2 AND e.id <= $2 ORDER BY e.id LIMIT 1",
         .parameter_count = 2,
         .parameter_types = {UUIDOID, UUIDOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
@@ -333,6 +334,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
         entry::read_weights(PG_GETARG_ARRAYTYPE_P(3), PG_GETARG_ARRAYTYPE_P(4));
     InitMaterializedSRF(fcinfo, 0);
     SPI_connect();
+    const int settings = pg::pin_settings();
     const entry::Target target = entry::find_target(tenant_id, event_id);
     if (target.is_refund)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -357,6 +359,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
         entry::compare_with_stored(given, event_id, model_version);
     entry::return_stored(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo));
     entry::allocate_refunds_of(rows, target);
+    pg::restore_settings(settings);
     SPI_finish();
     PG_RETURN_NULL();
 }
@@ -372,6 +375,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event) {
     auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
     InitMaterializedSRF(fcinfo, 0);
     SPI_connect();
+    const int settings = pg::pin_settings();
     const entry::Target target = entry::find_target(tenant_id, event_id);
     entry::Rows* rows = entry::start_rows(tenant_id, model_version);
     entry::select_stored(tenant_id, event_id, model_version);
@@ -393,6 +397,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event) {
         entry::return_stored(result);
         entry::allocate_refunds_of(rows, target);
     }
+    pg::restore_settings(settings);
     SPI_finish();
     PG_RETURN_NULL();
 }

@@ -226,10 +226,10 @@ void receive_event(TupleTableSlot* row, void* state) {
         page->room = room;
         MemoryContextSwitchTo(before);
     }
-    page->families[page->count++] = {
-        .conversion_id = *DatumGetUUIDP(slot_getattr(row, 3, &isnull)),
-        .conversion_waits = DatumGetBool(slot_getattr(row, 4, &isnull)),
-        .occurred_at = run->page_occurred_at};
+    page->families[page->count++] = {.conversion_id = *DatumGetUUIDP(slot_getattr(row, 3, &isnull)),
+                                     .conversion_waits =
+                                         DatumGetBool(slot_getattr(row, 4, &isnull)),
+                                     .occurred_at = run->page_occurred_at};
 }
 
 /// Reads the next page and moves on. A page counts events, allocated or not: so its cost does not
@@ -377,6 +377,9 @@ ErrorData* allocate_piecemeal(Run* run, std::span<Family> family) {
     Counts done{};
     Datum current = UUIDPGetDatum(&family[0].conversion_id);
     ErrorData* failure = try_families(run, family, true, Part::conversion, &done, &current);
+    // Another session has just allocated it: seen when looking again.
+    if (failure != nullptr && failure->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
+        failure = try_families(run, family, true, Part::conversion, &done, &current);
     if (failure == nullptr) {
         do {
             done = {};

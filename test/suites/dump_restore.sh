@@ -158,7 +158,7 @@ state_of() {
     psql -XqAtd "$1" -v ON_ERROR_STOP=1 -F ' ' <<'SQL'
 SELECT format('SELECT ''rows %1$s'', count(*), md5(string_agg(t::text, E''\n'' ORDER BY t::text)) FROM %1$s t', name)
 FROM (SELECT oid::regclass::text AS name FROM pg_class
-      WHERE relnamespace = 'attribution'::regnamespace AND relkind = 'r' AND relname NOT IN ('currencies', 'refresh_log')) n ORDER BY name \gexec
+      WHERE relnamespace = 'attribution'::regnamespace AND relkind = 'r' AND relname NOT IN ('currencies', 'refresh_log', 'allocation_runs', 'allocation_failures')) n ORDER BY name \gexec
 SELECT 'currencies', count(*), md5(string_agg(c::text, ' ' ORDER BY c.code)) FROM attribution.currencies c;
 SELECT 'right', c.oid::regclass, a.grantee::regrole, string_agg(a.privilege_type, ',' ORDER BY a.privilege_type)
 FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'attribution'::regnamespace GROUP BY 2, 3 ORDER BY 2, 3;
@@ -218,11 +218,8 @@ SELECT count(*) FROM attribution.attribution_events e,
     (VALUES ('1.0.0', ARRAY[1, 1, 1, 1, 1]), ('2.0.0', ARRAY[0.4, 0.2, 0, 0.2, 0.2])) AS m (version, weights),
     attribution.allocate_event(e.tenant_id, e.id, m.version, ARRAY['email', 'paid search', 'social', 'direct', 'affiliate'], m.weights) a
 WHERE e.event_type = 'conversion';
-INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
-SELECT r.tenant_id, r.id, a.model_version, a.channel, -a.allocated_revenue_cents
-FROM attribution.attribution_events r
-JOIN attribution.attribution_allocations a ON a.tenant_id = r.tenant_id AND a.event_id = r.refund_of
-WHERE r.event_type = 'refund';
+SELECT attribution.define_model(id, 'linear', 'linear', '{"lookback_days": 7, "exclude_channels": ["direct"]}') FROM attribution.tenants;
+CALL attribution.allocate_events('aaaaaaaa-0000-4000-8000-000000000000', 'linear');
 
 SELECT attribution.post_allocations(id, '1.0.0', NULL, '2026-01-20Z') FROM attribution.tenants;
 INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id, revenue_cents)
