@@ -72,6 +72,44 @@ INSERT INTO promised (what, state, call) VALUES
     ('more than 10000 channels',          '54000', $$SELECT attribution.allocate_event('$t', '$e2', '1', (SELECT array_agg(i::text) FROM generate_series(1, 10001) AS i), array_fill(1::numeric, '{10001}'))$$),
     ('model with weights of its own',     '22023', $$SELECT attribution.allocate_event('$t', '$e2', 'linear', '{a}', '{1}')$$);
 INSERT INTO promised (what, state, constraint_name, call) VALUES
+    ('model: argument null',              '22004', '', $$SELECT attribution.define_model('$t', 'm', NULL)$$),
+    ('model: version empty',              '22023', '', $$SELECT attribution.define_model('$t', '', 'linear')$$),
+    ('model: version over 255 bytes',     '54000', '', $$SELECT attribution.define_model('$t', repeat('x', 256), 'linear')$$),
+    ('model: unknown tenant',             '22023', '', $$SELECT attribution.define_model('$e1', 'm', 'linear')$$),
+    ('model: unknown method',             '22023', '', $$SELECT attribution.define_model('$t', 'm', 'magic')$$),
+    ('model: unknown parameter',          '22023', '', $$SELECT attribution.define_model('$t', 'm', 'linear', '{"look_back": 30}')$$),
+    ('model: parameter of another method', '22023', '', $$SELECT attribution.define_model('$t', 'm', 'linear', '{"half_life_days": 7}')$$),
+    ('model: value of the wrong kind',    '22023', '', $$SELECT attribution.define_model('$t', 'm', 'linear', '{"lookback_days": "30"}')$$),
+    ('model: value out of range',         '22023', '', $$SELECT attribution.define_model('$t', 'm', 'linear', '{"lookback_days": 36501}')$$),
+    ('model: more than 1000 channels',    '22023', '', $$SELECT attribution.define_model('$t', 'm', 'linear', jsonb_build_object('exclude_channels', (SELECT jsonb_agg('c' || i) FROM generate_series(1, 1001) AS i)))$$),
+    ('model: parameters are no object',   '22023', '', $$SELECT attribution.define_model('$t', 'm', 'linear', '[]')$$),
+    ('model: custom without weights',     '22023', '', $$SELECT attribution.define_model('$t', 'm', 'custom', '{"lookback_days": 7}')$$),
+    ('model: known with other definition', '23505', 'attribution_models_pkey', $$SELECT attribution.define_model('$t', 'linear', 'first_touch')$$);
+INSERT INTO promised (what, state, constraint_name, call) VALUES
+    ('by model: argument null',           '22004', '', $$SELECT attribution.allocate_event('$t', NULL, 'linear')$$),
+    ('by model: unknown tenant',          '22023', '', $$SELECT attribution.allocate_event('$e2', '$e2', 'linear')$$),
+    ('by model: unknown event',           '22023', '', $$SELECT attribution.allocate_event('$t', '$t', 'linear')$$),
+    ('by model: a touch',                 '22023', '', $$SELECT attribution.allocate_event('$t', '$e0', 'linear')$$),
+    ('by model: version empty',           '22023', '', $$SELECT attribution.allocate_event('$t', '$e2', '')$$),
+    ('by model: version over 255 bytes',  '54000', '', $$SELECT attribution.allocate_event('$t', '$e2', repeat('x', 256))$$),
+    ('by model: unknown model version',   '22023', '', $$SELECT attribution.allocate_event('$t', '$e2', 'none')$$),
+    ('by model: weights are the caller''s', '22023', '', $$SELECT attribution.allocate_event('$t', '$e2', '1')$$),
+    ('by model: more than 10000 channels', '54000', '', $$INSERT INTO attribution.attribution_events (tenant_id, event_type, occurred_at, session_id, channel) SELECT '$t', 'touch', '2024-03-04', '$e4', 'c' || i FROM generate_series(1, 10001) AS i;
+        INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, session_id, revenue_cents) VALUES ('$t', '$e4', 'conversion', '2024-03-04', '$e4', 1);
+        SELECT attribution.allocate_event('$t', '$e4', 'linear')$$),
+    ('refund of what is not allocated',   '22023', '', $$SELECT attribution.allocate_event('$t', '$e3', 'linear')$$),
+    ('refund of more than is left',       '23514', 'channel_is_not_below_zero', $$INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, refund_of, revenue_cents) VALUES ('$t', '$e4', 'refund', '2024-03-04', '$e1', -91);
+        SELECT attribution.allocate_event('$t', '$e4', '2')$$),
+    ('internal function called',          '22023', '', $$SELECT attribution.computed_allocations(1)$$);
+INSERT INTO promised (what, state, call) VALUES
+    ('bulk: argument null',               '22004', $$CALL attribution.allocate_events('$t', NULL)$$),
+    ('bulk: version empty',               '22023', $$CALL attribution.allocate_events('$t', '')$$),
+    ('bulk: version over 255 bytes',      '54000', $$CALL attribution.allocate_events('$t', repeat('x', 256))$$),
+    ('bulk: batch size null',             '22004', $$CALL attribution.allocate_events('$t', 'linear', batch_size => NULL)$$),
+    ('bulk: batches of nothing',          '22023', $$CALL attribution.allocate_events('$t', 'linear', batch_size => 0)$$),
+    ('bulk: batches above 100000',        '22023', $$CALL attribution.allocate_events('$t', 'linear', batch_size => 100001)$$),
+    ('bulk: in a transaction block',      '2D000', $$CALL attribution.allocate_events('$t', 'linear')$$);
+INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('allocated with other weights',      '23505', 'allocation_is_unchanged', $$SELECT attribution.allocate_event('$t', '$e1', '1', '{email, tv}', '{1, 2}')$$),
     ('allocated to other channels',       '23505', 'allocation_is_unchanged', $$SELECT attribution.allocate_event('$t', '$e1', '1', '{email}', '{1}')$$),
     ('sum differs: insert',               '23514', 'allocation_sum_equals_revenue', $$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES ('$t', '$e2', '1', 'a', 99)$$),
@@ -154,6 +192,9 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('right not granted',                 '42501', '', $$SET LOCAL ROLE regress_attribution_bound; SELECT attribution.refresh('mv_realtime_revenue')$$);
 INSERT INTO promised (what, state, call) VALUES
     ('read-only: allocate_event',         '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.allocate_event('$t', '$e1', '1', '{email, tv}', '{1, 1}')$$),
+    ('read-only: allocate_event by model', '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.allocate_event('$t', '$e1', '1')$$),
+    ('read-only: allocate_events',        '25006', $$SET LOCAL transaction_read_only = on; CALL attribution.allocate_events('$t', 'linear')$$),
+    ('read-only: define_model',           '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.define_model('$t', 'linear', 'linear')$$),
     ('read-only: ingest_event',           '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.ingest_event('$t', 's', 'conversion', '2024-03-01 12:00Z', 100, 'test:order:1')$$),
     ('read-only: post_allocations',       '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.post_allocations('$t', '1')$$),
     ('read-only: refresh',                '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.refresh('mv_realtime_revenue')$$),
@@ -181,6 +222,14 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 INSERT INTO promised (what, state, call) VALUES ('refresh at SERIALIZABLE', '25001', $$SELECT attribution.refresh('mv_realtime_revenue')$$);
 INSERT INTO observed SELECT p.nr, o.* FROM promised AS p, pg_temp.outcome(p.call) AS o WHERE p.what = 'refresh at SERIALIZABLE';
 COMMIT;
+-- What commits cannot be called by the function above: these two by themselves.
+INSERT INTO promised (what, state, call) VALUES
+    ('bulk: unknown tenant',              '22023', $$CALL attribution.allocate_events('$e1', 'linear')$$),
+    ('bulk: unknown model version',       '22023', $$CALL attribution.allocate_events('$t', 'none')$$);
+CALL attribution.allocate_events('e4404500-0000-4000-8000-0000000000e1', 'linear');
+INSERT INTO observed SELECT nr, :'LAST_ERROR_SQLSTATE', '', :'LAST_ERROR_MESSAGE' FROM promised WHERE what = 'bulk: unknown tenant';
+CALL attribution.allocate_events(:t, 'none');
+INSERT INTO observed SELECT nr, :'LAST_ERROR_SQLSTATE', '', :'LAST_ERROR_MESSAGE' FROM promised WHERE what = 'bulk: unknown model version';
 
 -- Promises that are broken: none.
 SELECT p.what, p.state, o.state AS observed, p.constraint_name, o.constraint_name AS observed_constraint, o.message
