@@ -457,11 +457,18 @@ void notice_progress(Run* run) {
 
 void report_result(const Run& run) {
     const std::string_view version = pg::text_of(run.model_version);
-    ereport(NOTICE, (errmsg("allocated " INT64_FORMAT " events under model version \"%.*s\"",
-                            run.counts.events, static_cast<int>(version.size()), version.data()),
-                     errdetail(INT64_FORMAT " allocations were written.", run.counts.allocations)));
+    const auto many = [](std::int64_t count) { return count == 1 ? 1UL : 2UL; };
+    ereport(NOTICE, (errmsg_plural("allocated " INT64_FORMAT " event under model version \"%.*s\"",
+                                   "allocated " INT64_FORMAT " events under model version \"%.*s\"",
+                                   many(run.counts.events), run.counts.events,
+                                   static_cast<int>(version.size()), version.data()),
+                     errdetail_plural(INT64_FORMAT " allocation was written.",
+                                      INT64_FORMAT " allocations were written.",
+                                      many(run.counts.allocations), run.counts.allocations)));
     if (run.counts.failed > 0)
-        ereport(WARNING, (errmsg(INT64_FORMAT " events could not be allocated", run.counts.failed),
+        ereport(WARNING, (errmsg_plural(INT64_FORMAT " event could not be allocated",
+                                        INT64_FORMAT " events could not be allocated",
+                                        many(run.counts.failed), run.counts.failed),
                           errhint("attribution.allocation_failures says why, for run %s.",
                                   pg::uuid_text(run.id))));
 }

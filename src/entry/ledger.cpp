@@ -51,17 +51,20 @@ void check_update(const TriggerData* trigger) {
 }
 
 /// What is posted: allocations of a tenant ($1) under a model version ($2) of events in [$3, $4)
-/// that the ledger does not have. OFFSET 0 keeps the look-ups by key: a planner without statistics
-/// would read all events of the tenant for each allocation.
+/// that the ledger does not have. Look-ups by a range of one key, in its order: whatever a planner
+/// without statistics believes, only the index on that key will do.
 #define UNPOSTED                                                                                   \
     "FROM attribution.attribution_allocations a "                                                  \
-    "CROSS JOIN LATERAL (SELECT x.id, x.refund_of FROM attribution.attribution_events x "          \
-    "WHERE x.tenant_id = a.tenant_id AND x.id = a.event_id "                                       \
-    "AND x.occurred_at >= coalesce($3, '-infinity') "                                              \
-    "AND x.occurred_at < coalesce($4, 'infinity') OFFSET 0) e "                                    \
+    "CROSS JOIN LATERAL (SELECT x.id, x.refund_of, x.occurred_at "                                 \
+    "FROM attribution.attribution_events x "                                                       \
+    "WHERE x.tenant_id = $1 AND x.id >= a.event_id AND x.id <= a.event_id "                        \
+    "ORDER BY x.id LIMIT 1) e "                                                                    \
     "WHERE a.tenant_id = $1 AND a.model_version = $2 "                                             \
+    "AND e.occurred_at >= coalesce($3, '-infinity') "                                              \
+    "AND e.occurred_at < coalesce($4, 'infinity') "                                                \
     "AND NOT EXISTS (SELECT 1 FROM attribution.revenue_ledger l "                                  \
-    "WHERE l.tenant_id = a.tenant_id AND l.allocation_id = a.id OFFSET 0) "
+    "WHERE l.tenant_id = $1 AND l.allocation_id >= a.id AND l.allocation_id <= a.id "              \
+    "ORDER BY l.allocation_id LIMIT 1) "
 #define POSTING_PARAMETERS                                                                         \
     .parameter_count = 4, .parameter_types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 
@@ -101,10 +104,12 @@ void open_books(Datum* values, const char* nulls) {
         .cursor_options = 0,
         .plan = nullptr};
     static constinit pg::Query find_other = {
-        .sql = "SELECT b.conversion_id, b.model_version, count(*) OVER () "
-               "FROM attribution.ledger_books b WHERE b.tenant_id = $1 AND b.model_version <> $2 "
-               "AND b.conversion_id IN (SELECT coalesce(e.refund_of, e.id) " UNPOSTED ") "
-               "ORDER BY b.conversion_id LIMIT 1",
+        .sql = "SELECT p.conversion_id, b.model_version, count(*) OVER () "
+               "FROM (SELECT DISTINCT coalesce(e.refund_of, e.id) AS conversion_id " UNPOSTED
+               "OFFSET 0) p CROSS JOIN LATERAL (SELECT x.model_version "
+               "FROM attribution.ledger_books x WHERE x.tenant_id = $1 "
+               "AND x.conversion_id = p.conversion_id AND x.model_version <> $2 OFFSET 0) b "
+               "ORDER BY p.conversion_id LIMIT 1",
         POSTING_PARAMETERS,
         .cursor_options = 0,
         .plan = nullptr};
@@ -137,11 +142,12 @@ int64 insert_postings(Datum* values, const char* nulls) {
     static constinit pg::Query post = {
         .sql = "INSERT INTO attribution.revenue_ledger "
                "(tenant_id, conversion_id, allocation_id, revenue_cents) "
-               "SELECT $1, b.conversion_id, p.id, p.allocated_revenue_cents "
+               "SELECT $1, p.conversion_id, p.id, p.allocated_revenue_cents "
                "FROM (SELECT coalesce(e.refund_of, e.id) AS conversion_id, a.id, "
                "a.allocated_revenue_cents " UNPOSTED "FOR SHARE OF a) p "
-               "JOIN attribution.ledger_books b ON b.tenant_id = $1 "
-               "AND b.conversion_id = p.conversion_id AND b.model_version = $2 "
+               "CROSS JOIN LATERAL (SELECT 1 FROM attribution.ledger_books x "
+               "WHERE x.tenant_id = $1 AND x.conversion_id = p.conversion_id "
+               "AND x.model_version = $2 OFFSET 0) b "
                "ON CONFLICT (tenant_id, allocation_id) WHERE allocation_id IS NOT NULL DO NOTHING",
         POSTING_PARAMETERS,
         .cursor_options = 0,
