@@ -313,9 +313,11 @@ void look_again(const Run& run, std::span<Family> families) {
 
 /// Deferred checks run now, so that what they refuse can be undone with the rows it concerns.
 void check_now() {
+    const MemoryContext memory = CurrentMemoryContext;
     for (const char* statement : {"SET CONSTRAINTS ALL IMMEDIATE", "SET CONSTRAINTS ALL DEFERRED"})
         if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
             elog(ERROR, "could not run: %s", statement);
+    MemoryContextSwitchTo(memory); // SPI leaves its own behind
 }
 
 /// Which part of a family to allocate.

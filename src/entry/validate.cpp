@@ -655,7 +655,8 @@ RefundList find_refunds(Tables* tables, const Key* keys, long count, MemoryConte
 /// other in one order: merges the conversions among the keys with those of the refunds.
 void lock_conversions(Tables* tables, const Key* keys, long count, const RefundList& refunds,
                       MemoryContext batch_memory) {
-    KeyList others{.memory = CurrentMemoryContext, .keys = nullptr, .count = 0, .room = 0};
+    const MemoryContext memory = CurrentMemoryContext;
+    KeyList others{.memory = memory, .keys = nullptr, .count = 0, .room = 0};
     for (long i = 0; i < refunds.count; ++i)
         add(&others, conversion_key(keys[refunds.refunds[i].place],
                                     refunds.refunds[i].conversion_id, refunds_of_conversion));
@@ -688,6 +689,7 @@ void lock_conversions(Tables* tables, const Key* keys, long count, const RefundL
         SPI_freetuptable(SPI_tuptable);
         MemoryContextReset(batch_memory);
     }
+    MemoryContextSwitchTo(memory);
     pfree(batch);
 }
 

@@ -3,7 +3,10 @@
 namespace attribution::pg {
 namespace {
 
-int checked(int result, const Query& query) {
+/// Ends a call into SPI, which leaves the memory context of its connection behind: in a procedure
+/// that lasts for all its transactions, so what is allocated next must not land there.
+int checked(int result, const Query& query, MemoryContext memory) {
+    MemoryContextSwitchTo(memory);
     if (result < 0)
         elog(ERROR, "%s: %s", SPI_result_code_string(result), query.sql);
     return result;
@@ -13,24 +16,28 @@ int checked(int result, const Query& query) {
 
 SPIPlanPtr prepared(Query& query) {
     if (query.plan == nullptr) {
+        const MemoryContext memory = CurrentMemoryContext;
         SPIPlanPtr plan = SPI_prepare_cursor(query.sql, query.parameter_count,
                                              query.parameter_types, query.cursor_options);
         if (plan == nullptr)
             elog(ERROR, "%s: %s", SPI_result_code_string(SPI_result), query.sql);
         SPI_keepplan(plan);
+        MemoryContextSwitchTo(memory);
         query.plan = plan;
     }
     return query.plan;
 }
 
 int run(Query& query, Datum* values, const char* nulls, long limit) {
-    return checked(SPI_execute_plan(prepared(query), values, nulls, false, limit), query);
+    const MemoryContext memory = CurrentMemoryContext;
+    return checked(SPI_execute_plan(prepared(query), values, nulls, false, limit), query, memory);
 }
 
 int run_as_of(Query& query, Snapshot snapshot, Datum* values, const char* nulls) {
+    const MemoryContext memory = CurrentMemoryContext;
     return checked(SPI_execute_snapshot(prepared(query), values, nulls, snapshot, InvalidSnapshot,
                                         false, false, 0),
-                   query);
+                   query, memory);
 }
 
 int run_latest(Query& query, Datum* values, const char* nulls) {
@@ -69,6 +76,7 @@ void stream(Query& query, Datum* values, const char* nulls, Receiver receive, vo
     receiver.base.mydest = DestNone;
     receiver.receive = receive;
     receiver.state = state;
+    const MemoryContext memory = CurrentMemoryContext;
     ParamListInfo parameters = makeParamList(query.parameter_count);
     for (int i = 0; i < query.parameter_count; ++i)
         parameters->params[i] = {.value = values[i],
@@ -78,7 +86,7 @@ void stream(Query& query, Datum* values, const char* nulls, Receiver receive, vo
     SPIExecuteOptions options{};
     options.params = parameters;
     options.dest = &receiver.base;
-    checked(SPI_execute_plan_extended(prepared(query), &options), query);
+    checked(SPI_execute_plan_extended(prepared(query), &options), query, memory);
 }
 
 Query one_uuid_query(const char* sql) {
