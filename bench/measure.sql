@@ -2,6 +2,8 @@
 -- CPU, bytes of WAL. Then checks what is in the table; that is not timed. The process id is in the file
 -- :begun while the clock runs, and the file :ended is written after it: the sampler of memory reads them.
 
+SET client_min_messages = warning;
+
 -- Every page that will be read is in memory, and no checkpoint is due.
 SELECT count(pg_prewarm(c.oid)) AS relations
 FROM pg_class c
