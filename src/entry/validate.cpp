@@ -44,6 +44,17 @@
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
 
+// Test builds only (test/suites/mutants.sh): checks that lose the race, and points around the sums
+// where a test can hold a session. None of it is in a module that ships.
+#ifdef ATTRIBUTION_MUTANT_NO_LOCK
+#define LOCKED ""
+#else
+#define LOCKED "FOR NO KEY UPDATE"
+#endif
+#ifdef ATTRIBUTION_MUTANT_OLD_SNAPSHOT
+#define run_latest run
+#endif
+
 namespace attribution::entry {
 namespace {
 
@@ -191,11 +202,11 @@ void write_queries(Tables* tables, Oid ledger) {
                             ") r WHERE r.refund_of IS NOT NULL ORDER BY k.i",
                             events),
                    false, false);
-    tables->lock = keys_query(psprintf("SELECT pg_catalog.count(*) FROM " EVENT_KEYS
-                                       ", LATERAL (SELECT 1 FROM %s x WHERE " EVENT_OF_KEY
-                                       "FOR NO KEY UPDATE) l",
-                                       events),
-                              false, false);
+    tables->lock =
+        keys_query(psprintf("SELECT pg_catalog.count(*) FROM " EVENT_KEYS
+                            ", LATERAL (SELECT 1 FROM %s x WHERE " EVENT_OF_KEY LOCKED ") l",
+                            events),
+                   false, false);
     tables->sum = keys_query(sum_sql(allocations, events, true), true, true);
     tables->sum_all_models = keys_query(sum_sql(allocations, events, false), false, true);
     tables->refunds = keys_query(
@@ -789,6 +800,20 @@ void apply(Rule rule, pg::Query& query, Oid relation, const Key* keys, long coun
     MemoryContextSwitchTo(memory);
 }
 
+#ifdef ATTRIBUTION_WAIT_POINTS
+constinit char* wait_point_setting = nullptr;
+
+/// Waits, where the setting names this point, for whoever holds the advisory lock 4711.
+void wait_point(const char* name) {
+    if (strcmp(wait_point_setting, name) != 0)
+        return;
+    DirectFunctionCall1(pg_advisory_lock_shared_int8, Int64GetDatum(4711));
+    DirectFunctionCall1(pg_advisory_unlock_shared_int8, Int64GetDatum(4711));
+}
+#else
+void wait_point(const char*) {}
+#endif
+
 /// Checks the keys of one pair of tables, sorted: locks all conversions, then applies the rules.
 /// Reorders the keys.
 void check_tables(Key* keys, long count, Oid own_function, Findings* findings,
@@ -798,6 +823,7 @@ void check_tables(Key* keys, long count, Oid own_function, Findings* findings,
     pg::OwnerRights rights = pg::act_as_owner(tables->events);
     const RefundList found = find_refunds(tables, keys, count, batch_memory);
     lock_conversions(tables, keys, count, found, batch_memory);
+    wait_point("between_lock_and_sum");
 
     const KeyList none{.memory = CurrentMemoryContext, .keys = nullptr, .count = 0, .room = 0};
     KeyList all_models = none, refunds = none, channels = none, channels_all_models = none;
@@ -842,6 +868,7 @@ void check_tables(Key* keys, long count, Oid own_function, Findings* findings,
     apply(channels_rule, tables->channels_all_models, tables->allocations, channels_all_models.keys,
           channels_all_models.count, nullptr, findings, batch_memory);
     pg::act_as_before(rights);
+    wait_point("after_sum");
     table_close(allocations, AccessShareLock);
 }
 
@@ -1057,6 +1084,17 @@ void check_refunds(Oid events_relation, Oid own_function, Datum tenant_id, Datum
 }
 
 void watch_transactions() {
+#ifdef ATTRIBUTION_WAIT_POINTS
+    DefineCustomStringVariable("attribution.wait_point", "Where this session waits, for tests.",
+                               nullptr, &wait_point_setting, "", PGC_USERSET, 0, nullptr, nullptr,
+                               nullptr);
+#endif
+#if defined(ATTRIBUTION_MUTANT_NO_LOCK) || defined(ATTRIBUTION_MUTANT_OLD_SNAPSHOT) ||             \
+    defined(ATTRIBUTION_WAIT_POINTS)
+    ereport(WARNING, (errmsg("this attribution is a test build"),
+                      errdetail("It may commit wrong sums, or wait for ever."),
+                      errhint("Build it without TEST_CPPFLAGS.")));
+#endif
     RegisterXactCallback(at_transaction_end, nullptr);
     RegisterSubXactCallback(at_subtransaction_end, nullptr);
     CacheRegisterRelcacheCallback(forget_tables, Datum{0});
