@@ -990,6 +990,102 @@ DROP OWNED BY regress_attribution_inserter;
 DROP ROLE regress_attribution_inserter;
 DROP VIEW left_over, taken, refunded, refunds;
 
+--
+-- Cursors, MERGE that deletes, transactions that PL/pgSQL ends, COMMIT AND CHAIN
+--
+\set e5 '''5a11da7e-0000-4000-8000-0000000000e5'''
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents) VALUES (:a, :e5, 'conversion', '2024-03-01 12:00Z', 10);
+INSERT INTO allocations (event_id, channel, allocated_revenue_cents) VALUES (:e5, 'email', 6), (:e5, 'tv', 4);
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM attribution.attribution_allocations WHERE tenant_id = :a AND event_id = :e5 ORDER BY channel FOR UPDATE;
+MOVE NEXT FROM c;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = 5 WHERE CURRENT OF c;
+COMMIT;
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM attribution.attribution_allocations WHERE tenant_id = :a AND event_id = :e5 ORDER BY channel FOR UPDATE;
+MOVE NEXT FROM c;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = 5 WHERE CURRENT OF c;
+MOVE NEXT FROM c;
+UPDATE attribution.attribution_allocations SET allocated_revenue_cents = 5 WHERE CURRENT OF c;
+COMMIT;
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM attribution.attribution_allocations WHERE tenant_id = :a AND event_id = :e5 ORDER BY channel FOR UPDATE;
+MOVE NEXT FROM c;
+DELETE FROM attribution.attribution_allocations WHERE CURRENT OF c;
+COMMIT;
+SELECT * FROM stored WHERE event = 'e5';
+MERGE INTO attribution.attribution_allocations AS t
+USING (VALUES ('email', 5), ('tv', NULL), ('radio', 4)) AS s (channel, cents)
+ON t.tenant_id = '5a11da7e-0000-4000-8000-00000000000a' AND t.event_id = '5a11da7e-0000-4000-8000-0000000000e5' AND t.channel = s.channel
+WHEN MATCHED AND s.cents IS NULL THEN DELETE
+WHEN MATCHED THEN UPDATE SET allocated_revenue_cents = s.cents
+WHEN NOT MATCHED THEN INSERT (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+    VALUES ('5a11da7e-0000-4000-8000-00000000000a', '5a11da7e-0000-4000-8000-0000000000e5', '1', s.channel, s.cents);
+MERGE INTO attribution.attribution_allocations AS t
+USING (VALUES ('email', 5), ('tv', NULL), ('radio', 5)) AS s (channel, cents)
+ON t.tenant_id = '5a11da7e-0000-4000-8000-00000000000a' AND t.event_id = '5a11da7e-0000-4000-8000-0000000000e5' AND t.channel = s.channel
+WHEN MATCHED AND s.cents IS NULL THEN DELETE
+WHEN MATCHED THEN UPDATE SET allocated_revenue_cents = s.cents
+WHEN NOT MATCHED THEN INSERT (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+    VALUES ('5a11da7e-0000-4000-8000-00000000000a', '5a11da7e-0000-4000-8000-0000000000e5', '1', s.channel, s.cents);
+SELECT * FROM stored WHERE event = 'e5';
+\set SHOW_CONTEXT never
+DO $$
+BEGIN
+    FOR cents IN 8 .. 10 LOOP
+        INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents)
+        VALUES ('5a11da7e-0000-4000-8000-0000000000e5', 'do' || cents, 'email', cents);
+        COMMIT;
+    END LOOP;
+END $$;
+DO $$
+BEGIN
+    FOR cents IN 10 .. 12 LOOP
+        INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents)
+        VALUES ('5a11da7e-0000-4000-8000-0000000000e5', 'do' || cents, 'email', cents);
+        COMMIT;
+    END LOOP;
+END $$;
+\set SHOW_CONTEXT errors
+BEGIN;
+INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents) VALUES (:e5, 'chain', 'email', 10);
+COMMIT AND CHAIN;
+INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents) VALUES (:e5, 'chain', 'tv', 1);
+COMMIT;
+SELECT * FROM stored WHERE event = 'e5';
+-- The key of an allocation, to which the channel belongs.
+UPDATE attribution.attribution_allocations SET channel = 'sms' WHERE tenant_id = :a AND event_id = :e5 AND model_version = 'chain';
+UPDATE attribution.attribution_allocations SET channel = 'email' WHERE tenant_id = :a AND event_id = :e5 AND model_version = 'chain';
+-- Without the notes, which only save work, everything is checked when its row asks.
+BEGIN;
+ALTER TABLE attribution.attribution_allocations DISABLE TRIGGER allocation_change_is_noted;
+CALL pg_temp.attempt($$INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents) VALUES
+    ('5a11da7e-0000-4000-8000-0000000000e5', 'n1', 'email', 10), ('5a11da7e-0000-4000-8000-0000000000e5', 'n2', 'email', 9)$$);
+CALL pg_temp.attempt($$INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents) VALUES
+    ('5a11da7e-0000-4000-8000-0000000000e5', 'n1', 'email', 10), ('5a11da7e-0000-4000-8000-0000000000e5', 'n2', 'email', 10)$$);
+ROLLBACK;
+-- One check for all rows of a key, also after a rollback to a savepoint: 40 rows read the events as often as 2 rows.
+INSERT INTO allocations (event_id, model_version, channel, allocated_revenue_cents)
+SELECT :e5, m, 'c' || i, CASE WHEN i > 10 THEN 0 ELSE 1 END FROM (VALUES ('rows40', 40), ('rows10', 10)) AS v (m, n), generate_series(1, n) AS i;
+CREATE FUNCTION pg_temp.event_reads(version text, rows integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := pg_stat_get_xact_numscans('attribution.attribution_events_pkey'::regclass);
+BEGIN
+    UPDATE attribution.attribution_allocations SET model_metadata = '{}'
+    WHERE tenant_id = '5a11da7e-0000-4000-8000-00000000000a' AND model_version = version AND channel IN (SELECT 'c' || i FROM generate_series(1, rows) AS i);
+    SET CONSTRAINTS ALL IMMEDIATE;
+    SET CONSTRAINTS ALL DEFERRED;
+    RETURN pg_stat_get_xact_numscans('attribution.attribution_events_pkey'::regclass) - before;
+END $$;
+BEGIN;
+SELECT pg_temp.event_reads('rows10', 2) = pg_temp.event_reads('rows40', 40) AS same, pg_temp.event_reads('rows40', 40) > 0 AS any;
+SAVEPOINT s;
+SELECT pg_temp.event_reads('rows40', 40) > 0 AS any;
+ROLLBACK TO SAVEPOINT s;
+SELECT pg_temp.event_reads('rows10', 2) > 0 AS any; -- and all that is open again
+SELECT pg_temp.event_reads('rows10', 2) = pg_temp.event_reads('rows40', 40) AS same;
+COMMIT;
+
 -- Null keys, which only the owner can make possible, and triggers in wrong places.
 BEGIN;
 ALTER TABLE attribution.attribution_allocations ALTER event_id DROP NOT NULL;
