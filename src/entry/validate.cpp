@@ -72,7 +72,7 @@ struct Tables {
     Oid events;
     bool valid;
     int tenant_column, event_column, model_column, channel_column; // in allocations
-    int id_column;
+    int id_column, cents_column;
     pg::Query find_refunds;
     pg::Query lock;
     pg::Query sum;
@@ -134,7 +134,8 @@ pg::Query keys_query(const char* sql, bool by_model, bool with_tolerance) {
 }
 
 /// The sums that differ from the revenue; by model version, also (not `drifts`) the keys of
-/// conversions whose channels must be looked at: they have refunds, or less than nothing.
+/// conversions whose channels must be looked at: they have refunds, or less than nothing; and those
+/// of refunds.
 const char* sum_sql(const char* allocations, const char* events, bool by_model) {
     StringInfoData sql;
     initStringInfo(&sql);
@@ -147,12 +148,14 @@ const char* sum_sql(const char* allocations, const char* events, bool by_model) 
                      "s.allocated IS NOT NULL AND (e.revenue_cents IS NULL OR pg_catalog.abs("
                      "e.revenue_cents::pg_catalog.numeric OPERATOR(pg_catalog.-) s.allocated) "
                      "OPERATOR(pg_catalog.>) $%d) AS drifts",
-                     by_model ? ", d.has_family" : "", by_model ? "k" : "s", by_model ? 4 : 3);
+                     by_model ? ", d.has_family, d.is_refund" : "", by_model ? "k" : "s",
+                     by_model ? 4 : 3);
     // OFFSET 0 in EXISTS: not hashed, which would read all refunds.
     if (by_model)
         appendStringInfo(&sql,
                          ", e.refund_of IS NULL AND (s.lowest OPERATOR(pg_catalog.<) 0 OR EXISTS "
-                         "(SELECT 1 FROM %s x WHERE " REFUNDS_OF_KEY "OFFSET 0)) AS has_family",
+                         "(SELECT 1 FROM %s x WHERE " REFUNDS_OF_KEY "OFFSET 0)) AS has_family, "
+                         "e.refund_of IS NOT NULL AS is_refund",
                          events);
     appendStringInfo(&sql,
                      " FROM %s LEFT JOIN LATERAL (SELECT x.refund_of, x.revenue_cents FROM %s x "
@@ -165,7 +168,7 @@ const char* sum_sql(const char* allocations, const char* events, bool by_model) 
                      by_model ? MODEL_KEYS : EVENT_KEYS, events,
                      by_model ? "" : "x.model_version, ", allocations,
                      by_model ? MODEL_OF_KEY : ANY_MODEL "GROUP BY x.model_version ",
-                     by_model ? " OR d.has_family" : "");
+                     by_model ? " OR d.has_family OR d.is_refund" : "");
     return sql.data;
 }
 
@@ -284,6 +287,7 @@ Tables* tables_of(Relation allocations, Oid own_function) {
         tables->tenant_column = typed_column(allocations, "tenant_id", UUIDOID);
         tables->id_column = typed_column(allocations, "id", UUIDOID);
         tables->event_column = typed_column(allocations, "event_id", UUIDOID);
+        tables->cents_column = typed_column(allocations, "allocated_revenue_cents", INT8OID);
         tables->model_column = typed_column(allocations, "model_version", TEXTOID);
         tables->channel_column = typed_column(allocations, "channel", TEXTOID);
         write_queries(tables,
@@ -341,6 +345,7 @@ struct Touches {
     HTAB* models;
     const char** model_names; // by number
     uint32 model_count, model_room;
+    bool may_have_refunds; // an event, or an allocation below zero, was touched
 };
 constinit Touches* touches = nullptr; // in TopTransactionContext
 
@@ -489,6 +494,14 @@ void note(const Key& key) {
     if (!found)
         *touch = {.key = key, .open = false, .generation = 0, .checked_at = 0};
     open_touch(all, touch);
+    all->may_have_refunds |= !names_a_model(key);
+}
+
+/// Allocations of refunds are below zero, but for a cent of tolerance or what somebody wrote by
+/// hand; the check notices when this guess is wrong.
+void note_cents(const Tables* tables, TupleTableSlot* row) {
+    if (DatumGetInt64(not_null(row, tables->cents_column)) < 0)
+        current_touches()->may_have_refunds = true;
 }
 
 /// After a rollback to a savepoint no check counts any more: opens all of them at once, so that
@@ -704,17 +717,27 @@ void lock_conversions(Tables* tables, const Key* keys, long count, const RefundL
     pfree(batch);
 }
 
-/// What the last query found wrong with the keys, in key order. The sum query also returns keys
-/// whose channels must be looked at; `families` takes them, unless it is nullptr.
-List* read_violations(Rule rule, Oid relation, const Key* keys, KeyList* families) {
+/// What the sum query finds besides: conversions whose channels must be looked at, and whether any
+/// key is of a refund.
+struct Families {
+    KeyList conversions;
+    bool has_refund;
+};
+
+/// What the last query found wrong with the keys, in key order; of the sum query also the families,
+/// unless they are nullptr.
+List* read_violations(Rule rule, Oid relation, const Key* keys, Families* families) {
     List* violations = NIL;
     for (uint64 row = 0; row < SPI_processed; ++row) {
         HeapTuple tuple = SPI_tuptable->vals[row];
         const TupleDesc columns = SPI_tuptable->tupdesc;
         bool isnull;
         const Key& key = keys[DatumGetInt64(SPI_getbinval(tuple, columns, 1, &isnull)) - 1];
-        if (families != nullptr && DatumGetBool(SPI_getbinval(tuple, columns, 8, &isnull)))
-            add(families, key);
+        if (families != nullptr) {
+            if (DatumGetBool(SPI_getbinval(tuple, columns, 8, &isnull)))
+                add(&families->conversions, key);
+            families->has_refund |= DatumGetBool(SPI_getbinval(tuple, columns, 9, &isnull));
+        }
         if (rule == sum_rule && !DatumGetBool(SPI_getbinval(tuple, columns, 7, &isnull)))
             continue;
         auto* violation = static_cast<Violation*>(palloc(sizeof(Violation)));
@@ -769,7 +792,7 @@ void collect(const List* violations, const List* own, Findings* findings) {
 
 /// Holds the keys, sorted, against a rule and collects what is wrong.
 void apply(Rule rule, pg::Query& query, Oid relation, const Key* keys, long count,
-           KeyList* families, Findings* findings, MemoryContext batch_memory) {
+           Families* families, Findings* findings, MemoryContext batch_memory) {
     const MemoryContext memory = CurrentMemoryContext;
     for (long from = 0; from < count;) {
         MemoryContextSwitchTo(batch_memory);
@@ -815,18 +838,22 @@ void wait_point(const char*) {}
 #endif
 
 /// Checks the keys of one pair of tables, sorted: locks all conversions, then applies the rules.
-/// Reorders the keys.
-void check_tables(Key* keys, long count, Oid own_function, Findings* findings,
-                  MemoryContext batch_memory) {
+/// Reorders the keys. Where none is believed to be of a refund, nobody asks which are, which costs
+/// as much as the lock; false when one is nevertheless, and then nothing is found or reordered.
+bool check_tables(Key* keys, long count, bool may_have_refunds, Oid own_function,
+                  Findings* findings, MemoryContext batch_memory) {
     Relation allocations = table_open(keys[0].allocations, AccessShareLock);
     Tables* tables = tables_of(allocations, own_function);
     pg::OwnerRights rights = pg::act_as_owner(tables->events);
-    const RefundList found = find_refunds(tables, keys, count, batch_memory);
+    const RefundList found =
+        may_have_refunds ? find_refunds(tables, keys, count, batch_memory) : RefundList{};
     lock_conversions(tables, keys, count, found, batch_memory);
     wait_point("between_lock_and_sum");
 
     const KeyList none{.memory = CurrentMemoryContext, .keys = nullptr, .count = 0, .room = 0};
-    KeyList all_models = none, refunds = none, channels = none, channels_all_models = none;
+    KeyList all_models = none, refunds = none, channels_all_models = none;
+    Families families{.conversions = none, .has_refund = false};
+    KeyList& channels = families.conversions;
     long by_model = 0;
     for (long i = 0, refund = 0; i < count; ++i) {
         const Key key = keys[i];
@@ -857,8 +884,15 @@ void check_tables(Key* keys, long count, Oid own_function, Findings* findings,
 
     // What the owner of the allocations may not see of another owner's events counts as missing.
     rights = pg::act_as_owner(tables->allocations);
-    apply(sum_rule, tables->sum, tables->allocations, keys, by_model, &channels, findings,
+    const Findings before = *findings;
+    apply(sum_rule, tables->sum, tables->allocations, keys, by_model, &families, findings,
           batch_memory);
+    if (families.has_refund && !may_have_refunds) {
+        *findings = before;
+        pg::act_as_before(rights);
+        table_close(allocations, AccessShareLock);
+        return false;
+    }
     apply(sum_rule, tables->sum_all_models, tables->allocations, all_models.keys, all_models.count,
           nullptr, findings, batch_memory);
     sort(&channels);
@@ -870,6 +904,7 @@ void check_tables(Key* keys, long count, Oid own_function, Findings* findings,
     pg::act_as_before(rights);
     wait_point("after_sum");
     table_close(allocations, AccessShareLock);
+    return true;
 }
 
 /// What a user reads of a violation.
@@ -958,7 +993,7 @@ void raise_first(const Findings& findings) {
 }
 
 /// Checks the given keys; raises the first violation after counting all.
-void check_keys(Key* keys, long count, Oid own_function) {
+void check_keys(Key* keys, long count, bool may_have_refunds, Oid own_function) {
     qsort(keys, count, sizeof(Key), compare_keys);
     Findings findings{};
     findings.memory = CurrentMemoryContext;
@@ -971,7 +1006,9 @@ void check_keys(Key* keys, long count, Oid own_function) {
         while (to < count && keys[to].allocations == keys[from].allocations)
             ++to;
         MemoryContextSwitchTo(memory);
-        check_tables(keys + from, to - from, own_function, &findings, batch_memory);
+        if (!check_tables(keys + from, to - from, may_have_refunds, own_function, &findings,
+                          batch_memory))
+            check_tables(keys + from, to - from, true, own_function, &findings, batch_memory);
     }
     pg::restore_settings(settings);
     raise_first(findings);
@@ -985,7 +1022,7 @@ void check_touched(const Key& key, Oid own_function) {
     if (touch == nullptr) {
         // Not noted: nothing would open it again.
         Key alone = key;
-        check_keys(&alone, 1, own_function);
+        check_keys(&alone, 1, true, own_function);
         return;
     }
     if (!touch->open) {
@@ -1001,7 +1038,7 @@ void check_touched(const Key& key, Oid own_function) {
     auto* keys = static_cast<Key*>(palloc_extended(sizeof(Key) * count, MCXT_ALLOC_HUGE));
     for (long i = 0; i < count; ++i)
         keys[i] = all->open[i]->key;
-    check_keys(keys, count, own_function);
+    check_keys(keys, count, all->may_have_refunds, own_function);
     for (long i = 0; i < count; ++i) {
         all->open[i]->open = false;
         all->open[i]->generation = all->generation;
@@ -1080,7 +1117,7 @@ void check_refunds(Oid events_relation, Oid own_function, Datum tenant_id, Datum
             .tenant_id = *DatumGetUUIDP(tenant_id),
             .event_id = *DatumGetUUIDP(conversion_id)};
     table_close(events, AccessShareLock);
-    check_keys(&key, 1, own_function);
+    check_keys(&key, 1, true, own_function);
 }
 
 void watch_transactions() {
@@ -1109,7 +1146,9 @@ ATTRIBUTION_FUNCTION(attribution_note_allocation_change) {
     entry::Tables* tables = entry::tables_of(trigger->tg_relation, trigger->tg_trigger->tgfoid);
     const entry::Key key = entry::key_of(tables, trigger->tg_trigslot);
     entry::note(key);
+    entry::note_cents(tables, trigger->tg_trigslot);
     if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
+        entry::note_cents(tables, trigger->tg_newslot);
         entry::refuse_change_of_key(trigger, tables, key);
         entry::refuse_change_of_posted(trigger, tables);
     }
