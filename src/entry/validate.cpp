@@ -276,6 +276,10 @@ Tables* tables_of(Relation allocations, Oid own_function) {
             hash_create("attribution tables", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     }
     const Oid relation = RelationGetRelid(allocations);
+    // Entries stay where they are, and rows come from one table at a time.
+    static constinit Tables* last = nullptr;
+    if (last != nullptr && last->allocations == relation && last->valid)
+        return last;
     bool found;
     auto* tables = static_cast<Tables*>(hash_search(known_tables, &relation, HASH_ENTER, &found));
     if (!found)
@@ -295,6 +299,7 @@ Tables* tables_of(Relation allocations, Oid own_function) {
                                                pg::sibling_function(own_function, "keep_ledger")));
         tables->valid = true;
     }
+    last = tables;
     return tables;
 }
 
@@ -345,6 +350,7 @@ struct Touches {
     HTAB* models;
     const char** model_names; // by number
     uint32 model_count, model_room;
+    Touch* last;           // found last: rows of one key mostly come together
     bool may_have_refunds; // an event, or an allocation below zero, was touched
 };
 constinit Touches* touches = nullptr; // in TopTransactionContext
@@ -482,17 +488,27 @@ void open_touch(Touches* all, Touch* touch) {
     touch->open = true;
 }
 
+/// The touch of the key, made if it is to be; nullptr when there is none, or no room.
+Touch* find_touch(Touches* all, const Key& key, bool make) {
+    if (all->last != nullptr && memcmp(&all->last->key, &key, sizeof key) == 0)
+        return all->last;
+    make = make && hash_get_num_entries(all->keys) < max_keys;
+    bool found;
+    auto* touch =
+        static_cast<Touch*>(hash_search(all->keys, &key, make ? HASH_ENTER : HASH_FIND, &found));
+    if (touch != nullptr && !found)
+        *touch = {.key = key, .open = false, .generation = 0, .checked_at = 0};
+    if (touch != nullptr)
+        all->last = touch;
+    return touch;
+}
+
 /// Opens the key: its sum must be checked (again).
 void note(const Key& key) {
     Touches* all = current_touches();
-    const bool full = hash_get_num_entries(all->keys) >= max_keys;
-    bool found;
-    auto* touch =
-        static_cast<Touch*>(hash_search(all->keys, &key, full ? HASH_FIND : HASH_ENTER, &found));
+    Touch* touch = find_touch(all, key, true);
     if (touch == nullptr)
         return;
-    if (!found)
-        *touch = {.key = key, .open = false, .generation = 0, .checked_at = 0};
     open_touch(all, touch);
     all->may_have_refunds |= !names_a_model(key);
 }
@@ -1018,7 +1034,7 @@ void check_keys(Key* keys, long count, bool may_have_refunds, Oid own_function) 
 /// A row asks: is its key known to be right? If not, checks all that is open.
 void check_touched(const Key& key, Oid own_function) {
     Touches* all = current_touches();
-    auto* touch = static_cast<Touch*>(hash_search(all->keys, &key, HASH_FIND, nullptr));
+    Touch* touch = find_touch(all, key, false);
     if (touch == nullptr) {
         // Not noted: nothing would open it again.
         Key alone = key;
