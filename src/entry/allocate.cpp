@@ -268,7 +268,7 @@ void allocate_refunds_of(Rows* rows, const Target& target) {
         return;
     const std::span<const Datum> conversion(&target.conversion_id, 1);
     lock_conversions(rows->tenant_id, conversion, LockAgainst::refunds);
-    Datum current;
+    pg_uuid_t current;
     std::uint64_t row_count = 0;
     allocate_refunds(rows, conversion, false, &current, &row_count);
 }
@@ -354,6 +354,8 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
     } else if (!entry::write_rows_unless_stored(rows)) {
         found = true;
         entry::select_stored(tenant_id, event_id, model_version);
+        if (SPI_processed == 0)
+            entry::raise_turned_away(given.size(), 0);
     }
     if (found)
         entry::compare_with_stored(given, event_id, model_version);
@@ -391,8 +393,11 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event) {
         if (SPI_processed == 0) {
             entry::add_by_model(rows, *entry::find_weighing_model(tenant_id, model_version),
                                 {&target.event, 1});
+            const auto expected = static_cast<std::uint64_t>(tuplestore_tuple_count(rows->store));
             if (!entry::write_rows_unless_stored(rows))
                 entry::select_stored(tenant_id, event_id, model_version);
+            if (SPI_processed == 0)
+                entry::raise_turned_away(expected, 0);
         }
         entry::return_stored(result);
         entry::allocate_refunds_of(rows, target);

@@ -123,7 +123,7 @@ void update_run(const Run& run, const char* state, const char* error) {
 }
 
 /// Remembers why an event could not be allocated; once per run.
-void record_failure(Run* run, Datum event_id, const ErrorData* failure) {
+void record_failure(Run* run, const pg_uuid_t* event_id, const ErrorData* failure) {
     static constinit pg::Query insert = {
         .sql = "INSERT INTO attribution.allocation_failures (tenant_id, run_id, event_id, "
                "error_code, message, detail, hint) VALUES ($1, $2, $3, $4, $5, $6, $7) "
@@ -135,13 +135,11 @@ void record_failure(Run* run, Datum event_id, const ErrorData* failure) {
     const auto text = [](const char* string) {
         return string == nullptr ? Datum{0} : CStringGetTextDatum(string);
     };
-    Datum values[] = {run->tenant_id,
-                      run->id,
-                      event_id,
-                      CStringGetTextDatum(unpack_sql_state(failure->sqlerrcode)),
-                      text(failure->message),
-                      text(failure->detail),
-                      text(failure->hint)};
+    Datum values[] = {
+        run->tenant_id,          run->id,
+        UUIDPGetDatum(event_id), CStringGetTextDatum(unpack_sql_state(failure->sqlerrcode)),
+        text(failure->message),  text(failure->detail),
+        text(failure->hint)};
     const char nulls[] = {' ',
                           ' ',
                           ' ',
@@ -178,16 +176,21 @@ void roll_back() {
 /// Errors that no single event is to blame for: the run ends with them.
 bool ends_run(const ErrorData* failure) {
     switch (ERRCODE_TO_CATEGORY(failure->sqlerrcode)) {
-    case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):                 // cancelled, shut down
-    case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):                // disk, memory
-    case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):                          // input and output
-    case ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION): // privileges
-    case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):      // lock_timeout
-    case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE):             // read-only
+    case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):            // cancelled, shut down
+    case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):           // disk, memory
+    case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):                     // input and output
+    case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE): // lock_timeout
+    case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE):        // read-only
         return true;
     default:
         return false;
     }
+}
+
+/// Errors of everybody, as a missing privilege is, unless some events do not have them.
+bool is_likely_of_all(const ErrorData* failure) {
+    return ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+           ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION);
 }
 
 bool may_succeed_later(const ErrorData* failure) {
@@ -233,7 +236,7 @@ void receive_event(TupleTableSlot* row, void* state) {
 }
 
 /// Reads the next page and moves on. A page counts events, allocated or not: so its cost does not
-/// depend on how many are, nor on how many happened at the same moment.
+/// depend on how many are. The events of one moment are read again for each page of that moment.
 void read_page(Run* run, Page* page) {
     static constinit pg::Query find = {
         .sql = "SELECT p.id, p.occurred_at, coalesce(p.refund_of, p.id), p.refund_of IS NULL, "
@@ -325,7 +328,7 @@ enum class Part { all, conversion, next_refund };
 
 /// Allocates the families, sorted by conversion; all or nothing. `current` is the refund at work.
 Counts allocate_families(const Run& run, std::span<Family> families, bool is_repeated, Part part,
-                         Datum* current) {
+                         pg_uuid_t* current) {
     const int settings = pg::pin_settings();
     if (is_repeated)
         look_again(run, families);
@@ -360,10 +363,16 @@ Counts allocate_families(const Run& run, std::span<Family> families, bool is_rep
 
 /// The same in a subtransaction; the error that undid it, or nullptr.
 ErrorData* try_families(Run* run, std::span<Family> families, bool is_repeated, Part part,
-                        Counts* done, Datum* current) {
+                        Counts* done, pg_uuid_t* current) {
     Counts counts{};
-    ErrorData* failure = pg::attempt(
-        [&] { counts = allocate_families(*run, families, is_repeated, part, current); });
+    // Of its own, so that thousands of tries in a batch that is halved leave nothing behind.
+    const MemoryContext memory =
+        AllocSetContextCreate(CurrentMemoryContext, "attribution try", ALLOCSET_DEFAULT_SIZES);
+    ErrorData* failure = pg::attempt([&] {
+        MemoryContextSwitchTo(memory);
+        counts = allocate_families(*run, families, is_repeated, part, current);
+    });
+    MemoryContextDelete(memory);
     if (failure == nullptr) {
         *done = counts;
         run->counts.events += counts.events;
@@ -377,7 +386,7 @@ ErrorData* try_families(Run* run, std::span<Family> families, bool is_repeated, 
 /// not the family's.
 ErrorData* allocate_piecemeal(Run* run, std::span<Family> family) {
     Counts done{};
-    Datum current = UUIDPGetDatum(&family[0].conversion_id);
+    pg_uuid_t current = family[0].conversion_id;
     ErrorData* failure = try_families(run, family, true, Part::conversion, &done, &current);
     // Another session has just allocated it: seen when looking again.
     if (failure != nullptr && failure->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
@@ -390,7 +399,8 @@ ErrorData* allocate_piecemeal(Run* run, std::span<Family> family) {
     }
     if (failure == nullptr || ends_run(failure) || may_succeed_later(failure))
         return failure;
-    record_failure(run, current, failure);
+    record_failure(run, &current, failure);
+    FreeErrorData(failure);
     return nullptr;
 }
 
@@ -400,10 +410,11 @@ ErrorData* allocate_halves(Run* run, std::span<Family> families) {
     if (families.size() == 1)
         return allocate_piecemeal(run, families);
     Counts done{};
-    Datum current{};
+    pg_uuid_t current{};
     ErrorData* failure = try_families(run, families, true, Part::all, &done, &current);
     if (failure == nullptr || ends_run(failure) || may_succeed_later(failure))
         return failure;
+    FreeErrorData(failure);
     const std::size_t half = families.size() / 2;
     failure = allocate_halves(run, families.first(half));
     return failure != nullptr ? failure : allocate_halves(run, families.subspan(half));
@@ -412,10 +423,15 @@ ErrorData* allocate_halves(Run* run, std::span<Family> families) {
 /// What belongs to a batch, up to its COMMIT. Raises what ends the run or the transaction.
 void allocate_batch(Run* run, std::span<Family> families, bool is_repeated) {
     Counts done{};
-    Datum current{};
+    pg_uuid_t current{};
     ErrorData* failure = try_families(run, families, is_repeated, Part::all, &done, &current);
-    if (failure != nullptr && !ends_run(failure) && !may_succeed_later(failure))
+    if (failure != nullptr && !ends_run(failure) && !may_succeed_later(failure)) {
+        const std::int64_t events_before = run->counts.events;
+        ErrorData* first = failure;
         failure = allocate_halves(run, families);
+        if (failure == nullptr && is_likely_of_all(first) && run->counts.events == events_before)
+            failure = first;
+    }
     if (failure != nullptr)
         ReThrowError(failure);
     update_run(*run, "running", nullptr);
@@ -552,7 +568,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_events) {
     entry::report_result(*run);
     const entry::Counts counts = run->counts;
     core::Uuid run_id = pg::uuid_of(run->id);
-    entry::commit();
+    SPI_commit(); // what comes next is not ours, nor is its isolation level
     SPI_finish();
 
     TupleDesc columns;

@@ -3,8 +3,10 @@
 #include "entry/allocation.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
+#include "entry/settings.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
@@ -245,9 +247,6 @@ void finish_journey(JourneyReader* reader) {
 }
 
 void add_touch(JourneyReader* reader, const JourneyTouch& touch) {
-    // One more than allowed is enough for the core to refuse.
-    if (reader->touch_count > core::max_touches)
-        return;
     if (reader->touch_count == reader->touch_room) {
         const std::size_t room = std::max<std::size_t>(reader->touch_room * 2, 16);
         const auto larger = pg::make_span<JourneyTouch>(room);
@@ -270,7 +269,9 @@ void receive_touch(TupleTableSlot* row, void* state) {
     while (reader->current < number)
         finish_journey(reader);
     const std::string_view channel = pg::text_of(slot_getattr(row, 2, &isnull));
-    if (!contains(reader->definition->excluded_channels, channel)) {
+    // One more than allowed is enough for the core to refuse.
+    if (reader->touch_count <= core::max_touches &&
+        !contains(reader->definition->excluded_channels, channel)) {
         auto* copy = static_cast<char*>(palloc(channel.size() + 1));
         std::copy_n(channel.data(), channel.size(), copy);
         add_touch(reader, {.channel = {copy, channel.size()},
@@ -389,9 +390,10 @@ std::span<Left> find_left(const Rows& rows, Datum conversion_id) {
     return is_allocated ? left : left.first(0);
 }
 
-/// Raises unless the refund can be taken from what is left.
-void check_refund(const Rows& rows, const Event& refund, Datum conversion_id,
-                  std::span<const Left> left) {
+/// Raises unless the refund can be taken from what is left, or all of it by the tolerance. Returns
+/// what is taken.
+core::Cents check_refund(const Rows& rows, const Event& refund, Datum conversion_id,
+                         std::span<const Left> left) {
     constexpr const char* constraint_name = "channel_is_not_below_zero";
     const std::string_view version = pg::text_of(rows.model_version);
     std::uint64_t sum = 0;
@@ -402,28 +404,35 @@ void check_refund(const Rows& rows, const Event& refund, Datum conversion_id,
         else if (__builtin_add_overflow(sum, static_cast<std::uint64_t>(channel.cents), &sum))
             sum = std::numeric_limits<std::uint64_t>::max();
     }
+    const std::uint64_t wanted =
+        std::uint64_t{0} - static_cast<std::uint64_t>(refund.revenue_cents);
+    const std::uint64_t excess = wanted > sum ? wanted - sum : 0;
     const char* detail = nullptr;
     if (negative != nullptr)
         detail = psprintf("Channel \"%.*s\" has " INT64_FORMAT " cents.",
                           static_cast<int>(negative->channel.size()), negative->channel.data(),
                           negative->cents);
-    else if (sum < std::uint64_t{0} - static_cast<std::uint64_t>(refund.revenue_cents))
+    else if (sum == 0 || excess > static_cast<std::uint64_t>(sum_tolerance_cents))
         detail = psprintf("Refund %s is of " INT64_FORMAT " cents, " UINT64_FORMAT " are left.",
                           pg::uuid_text(refund.id), refund.revenue_cents, sum);
     if (detail != nullptr)
-        ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
-                        errmsg("refund exceeds what is left of its conversion"),
-                        errdetail("Tenant %s, conversion %s, model version \"%.*s\": %s",
-                                  pg::uuid_text(rows.tenant_id), pg::uuid_text(conversion_id),
-                                  static_cast<int>(version.size()), version.data(), detail),
-                        errhint("Find the refund or allocation that was written past the checks."),
-                        err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
-                        err_generic_string(PG_DIAG_TABLE_NAME, "attribution_allocations"),
-                        err_generic_string(PG_DIAG_CONSTRAINT_NAME, constraint_name)));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_CHECK_VIOLATION),
+             errmsg("refund exceeds what is left of its conversion"),
+             errdetail("Tenant %s, conversion %s, model version \"%.*s\": %s",
+                       pg::uuid_text(rows.tenant_id), pg::uuid_text(conversion_id),
+                       static_cast<int>(version.size()), version.data(), detail),
+             errhint("The conversion has been allocated less than its revenue, or written to past "
+                     "the checks."),
+             err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
+             err_generic_string(PG_DIAG_TABLE_NAME, "attribution_allocations"),
+             err_generic_string(PG_DIAG_CONSTRAINT_NAME, constraint_name)));
+    return excess == 0 ? refund.revenue_cents : -static_cast<core::Cents>(sum);
 }
 
 /// Adds the refund and takes it off what is left.
-void add_refund(Rows* rows, const Event& refund, std::span<Left> left) {
+void add_refund(Rows* rows, const Event& refund, core::Cents taken, std::span<Left> left) {
     const MemoryContext before = MemoryContextSwitchTo(rows->scratch);
     const auto parts = pg::make_span<Part>(left.size());
     const auto weights = pg::make_span<std::uint64_t>(left.size());
@@ -438,8 +447,7 @@ void add_refund(Rows* rows, const Event& refund, std::span<Left> left) {
         }
     complete_parts(*rows, refund, std::span<const std::uint64_t>(weights.first(count)),
                    parts.first(count), [&](auto tie_keys, auto cents) {
-                       core::take_back(refund.revenue_cents, remaining.first(count), tie_keys,
-                                       cents);
+                       core::take_back(taken, remaining.first(count), tie_keys, cents);
                    });
     std::size_t next = 0;
     for (Left& channel : left)
@@ -480,6 +488,29 @@ void discard_rows(Rows* rows) {
     rows->store = nullptr;
 }
 
+void raise_turned_away(std::uint64_t expected, std::uint64_t inserted) {
+    ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+                    errmsg("allocations were turned away"),
+                    errdetail("Of " UINT64_FORMAT " rows " UINT64_FORMAT " were inserted.",
+                              expected, inserted),
+                    errhint("A trigger on the table returns null for the others.")));
+    pg_unreachable();
+}
+
+namespace {
+
+/// A rule would read the stream again, or something else instead.
+void refuse_rules(Relation allocations) {
+    if (allocations->rd_rules != nullptr)
+        ereport(ERROR,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                 errmsg("cannot allocate into a table with rules"),
+                 errdetail("Relation \"%s\" has rules.", RelationGetRelationName(allocations)),
+                 errhint("Write the rule as a trigger.")));
+}
+
+} // namespace
+
 #define INSERT_ROWS                                                                                \
     "INSERT INTO attribution.attribution_allocations AS a (tenant_id, id, event_id, "              \
     "model_version, channel, weight, allocation_ratio, allocated_revenue_cents, correlation_id) "  \
@@ -498,20 +529,19 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
                       Int64GetDatum(reinterpret_cast<std::intptr_t>(rows))};
     const auto expected = static_cast<std::uint64_t>(tuplestore_tuple_count(rows->store));
     Relation allocations = table_open(own_table("attribution_allocations"), RowExclusiveLock);
+    refuse_rules(allocations);
+    static constexpr std::array key = {"tenant_id", "event_id"};
+    static constexpr std::array referenced = {"tenant_id", "id"};
     const bool skip_check =
         parents_are_locked &&
-        pg::inserts_check_only(allocations, "event_id", own_table("attribution_events"));
+        pg::inserts_check_only(allocations, key, own_table("attribution_events"), referenced);
     if (skip_check)
         pg::without_ordinary_triggers([&] { pg::run(insert, values); });
     else
         pg::run(insert, values);
     table_close(allocations, NoLock);
     if (SPI_processed < expected)
-        ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                        errmsg("allocations were turned away"),
-                        errdetail("Of " UINT64_FORMAT " rows " UINT64_FORMAT " were inserted.",
-                                  expected, SPI_processed),
-                        errhint("A trigger on the table returns null for the others.")));
+        raise_turned_away(expected, SPI_processed);
     return SPI_processed;
 }
 
@@ -533,6 +563,9 @@ bool write_rows_unless_stored(Rows* rows) {
     const auto expected = static_cast<std::uint64_t>(tuplestore_tuple_count(rows->store));
     Datum values[] = {rows->tenant_id, rows->model_version,
                       Int64GetDatum(reinterpret_cast<std::intptr_t>(rows))};
+    Relation allocations = table_open(own_table("attribution_allocations"), RowExclusiveLock);
+    refuse_rules(allocations);
+    table_close(allocations, NoLock);
     pg::run(insert, values);
     if (SPI_processed == expected)
         return true;
@@ -665,7 +698,7 @@ bool refunds_wait(const Rows& rows, std::span<const Datum> conversion_ids) {
 }
 
 std::uint64_t allocate_refunds(Rows* rows, std::span<const Datum> conversion_ids, bool only_next,
-                               Datum* current, std::uint64_t* row_count) {
+                               pg_uuid_t* current, std::uint64_t* row_count) {
     const std::span<Refund> refunds = find_refunds(*rows, conversion_ids);
     check_refunds_are_visible(*rows, refunds);
     std::uint64_t taken = 0;
@@ -677,9 +710,10 @@ std::uint64_t allocate_refunds(Rows* rows, std::span<const Datum> conversion_ids
             if (left.empty() || (only_next && !first))
                 continue;
             first = false;
-            *current = refunds[i].event.id;
-            check_refund(*rows, refunds[i].event, conversion_ids[conversion], left);
-            add_refund(rows, refunds[i].event, left);
+            *current = *DatumGetUUIDP(refunds[i].event.id);
+            const core::Cents cents =
+                check_refund(*rows, refunds[i].event, conversion_ids[conversion], left);
+            add_refund(rows, refunds[i].event, cents, left);
             ++taken;
         }
     }

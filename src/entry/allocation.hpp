@@ -62,6 +62,9 @@ void discard_rows(Rows* rows);
 /// check.
 std::uint64_t write_rows(Rows* rows, bool parents_are_locked);
 
+/// Raises 27000: of the rows that were to be inserted some were not.
+[[noreturn]] void raise_turned_away(std::uint64_t expected, std::uint64_t inserted);
+
 /// Inserts what waits, or nothing when a row's key is stored; true when inserted. Then the rows are
 /// the last result: channel, weight, whole row.
 bool write_rows_unless_stored(Rows* rows);
@@ -90,7 +93,7 @@ bool refunds_wait(const Rows& rows, std::span<const Datum> conversion_ids);
 /// is the refund at work, for whoever reports a failure. Returns the number of refunds; the number
 /// of rows is added to `row_count`.
 std::uint64_t allocate_refunds(Rows* rows, std::span<const Datum> conversion_ids, bool only_next,
-                               Datum* current, std::uint64_t* row_count);
+                               pg_uuid_t* current, std::uint64_t* row_count);
 
 /// A table of the extension by name.
 Oid own_table(const char* name);

@@ -24,9 +24,11 @@ extern "C" {
 #include "access/tableam.h"        // scans and slots
 #include "access/xact.h"           // isolation level, callbacks at the end of transactions
 #include "access/xlog.h"           // RecoveryInProgress
+#include "catalog/dependency.h"    // members of extensions
 #include "catalog/namespace.h"     // names of relations
 #include "catalog/pg_class.h"      // relation kinds and owners
 #include "catalog/pg_constraint.h" // foreign keys lead from allocations to events
+#include "catalog/pg_proc.h"       // trigger functions
 #include "catalog/pg_trigger.h"    // what fires on what
 #include "catalog/pg_type.h"       // type OIDs of query parameters
 #include "commands/trigger.h"      // trigger data

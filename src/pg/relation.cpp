@@ -25,6 +25,26 @@ bool starts_at_column(Oid constraint, const char* column) {
     return found;
 }
 
+/// True when the foreign key is from just these columns to just those, in this order.
+bool is_key(Oid constraint, std::span<const char* const> columns,
+            std::span<const char* const> referenced_columns) {
+    HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for constraint %u", constraint);
+    const auto* form = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
+    int count;
+    AttrNumber from[INDEX_MAX_KEYS];
+    AttrNumber to[INDEX_MAX_KEYS];
+    DeconstructFkConstraintRow(tuple, &count, from, to, nullptr, nullptr, nullptr, nullptr,
+                               nullptr);
+    bool same = static_cast<std::size_t>(count) == columns.size();
+    for (std::size_t i = 0; same && i < columns.size(); ++i)
+        same = from[i] == get_attnum(form->conrelid, columns[i]) &&
+               to[i] == get_attnum(form->confrelid, referenced_columns[i]);
+    ReleaseSysCache(tuple);
+    return same;
+}
+
 bool has_trigger(Oid relation_id, Oid function) {
     Relation relation = relation_open(relation_id, AccessShareLock);
     const TriggerDesc* triggers = relation->trigdesc;
@@ -86,17 +106,23 @@ Oid referencing_relation(Relation parent, const char* column, Oid trigger_functi
     return across_foreign_key(parent, RI_TRIGGER_PK, column, trigger_function);
 }
 
-bool inserts_check_only(Relation child, const char* column, Oid parent) {
+bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
+                        std::span<const char* const> referenced_columns) {
     if (child->rd_rules != nullptr)
         return false;
+    const Oid extension = getExtensionOfObject(RelationRelationId, RelationGetRelid(child));
     const TriggerDesc* triggers = child->trigdesc;
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
         const bool is_that_key = RI_FKey_trigger_type(trigger.tgfoid) == RI_TRIGGER_FK &&
                                  trigger.tgconstrrelid == parent &&
-                                 starts_at_column(trigger.tgconstraint, column);
-        if (TRIGGER_FOR_INSERT(trigger.tgtype) && trigger.tgenabled != TRIGGER_FIRES_ALWAYS &&
-            trigger.tgenabled != TRIGGER_DISABLED && !is_that_key)
+                                 is_key(trigger.tgconstraint, columns, referenced_columns);
+        if (!TRIGGER_FOR_INSERT(trigger.tgtype) || trigger.tgenabled == TRIGGER_DISABLED ||
+            is_that_key)
+            continue;
+        // What a trigger of somebody else does in turn has triggers and keys of its own.
+        if (trigger.tgenabled != TRIGGER_FIRES_ALWAYS || !OidIsValid(extension) ||
+            getExtensionOfObject(ProcedureRelationId, trigger.tgfoid) != extension)
             return false;
     }
     return true;

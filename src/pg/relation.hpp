@@ -1,6 +1,8 @@
 // Relations known by OID only: triggers fire on shards and partitions, where names differ.
 #pragma once
 
+#include <span>
+
 #include "pg/postgres.hpp"
 
 namespace attribution::pg {
@@ -23,9 +25,10 @@ Oid referenced_relation(Relation child, const char* column, Oid trigger_function
 /// a trigger calling `trigger_function`; InvalidOid when there is none.
 Oid referencing_relation(Relation parent, const char* column, Oid trigger_function);
 
-/// True when all that an INSERT into `child` sets off, besides ENABLE ALWAYS triggers, is the check
-/// of the foreign key on column `column` to `parent`.
-bool inserts_check_only(Relation child, const char* column, Oid parent);
+/// True when all that an INSERT into `child` sets off is ENABLE ALWAYS triggers of this extension
+/// and the check of its own foreign key: columns `columns` to `referenced_columns` of `parent`.
+bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
+                        std::span<const char* const> referenced_columns);
 
 /// The number of a column. Raises when the relation has none of that name.
 int column_number(Relation relation, const char* column);
