@@ -241,8 +241,9 @@ void read_page(Run* run, Page* page) {
     static constinit pg::Query find = {
         .sql = "SELECT p.id, p.occurred_at, coalesce(p.refund_of, p.id), p.refund_of IS NULL, "
                "EXISTS (SELECT 1 FROM attribution.attribution_allocations a "
-               "WHERE a.tenant_id = $1 AND a.event_id = p.id AND a.model_version IS NOT NULL "
-               "AND a.model_version COLLATE \"C\" = $5 OFFSET 0) "
+               "WHERE a.tenant_id = $1 AND a.event_id >= p.id AND a.event_id <= p.id "
+               "AND a.model_version IS NOT NULL AND a.model_version COLLATE \"C\" = $5 "
+               "ORDER BY a.event_id LIMIT 1 OFFSET 0) "
                "FROM (SELECT e.id, e.occurred_at, e.refund_of "
                "FROM attribution.attribution_events e "
                "WHERE e.tenant_id = $1 AND e.occurred_at >= $2 AND e.occurred_at < $4 "
@@ -295,12 +296,15 @@ std::span<Datum> conversion_ids(std::span<Family> families) {
 }
 
 /// Conversions that another session has allocated since the page was read do not wait any more.
+/// OFFSET 0 keeps EXISTS from becoming a join of all that the tenant has; the range and its order
+/// keep it to the indexes on the event.
 void look_again(const Run& run, std::span<Family> families) {
     static constinit pg::Query find = {
         .sql = "SELECT k.i FROM unnest($2) WITH ORDINALITY AS k (id, i) "
                "WHERE EXISTS (SELECT 1 FROM attribution.attribution_allocations a "
-               "WHERE a.tenant_id = $1 AND a.event_id = k.id AND a.model_version IS NOT NULL "
-               "AND a.model_version COLLATE \"C\" = $3 OFFSET 0)",
+               "WHERE a.tenant_id = $1 AND a.event_id >= k.id AND a.event_id <= k.id "
+               "AND a.model_version IS NOT NULL AND a.model_version COLLATE \"C\" = $3 "
+               "ORDER BY a.event_id LIMIT 1 OFFSET 0)",
         .parameter_count = 3,
         .parameter_types = {UUIDOID, UUIDARRAYOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,

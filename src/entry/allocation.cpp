@@ -304,8 +304,9 @@ std::span<Refund> find_refunds(const Rows& rows, std::span<const Datum> conversi
                "LATERAL (SELECT * FROM attribution.attribution_events e "
                "WHERE e.tenant_id = $1 AND e.refund_of = k.id "
                "AND NOT EXISTS (SELECT 1 FROM attribution.attribution_allocations a "
-               "WHERE a.tenant_id = $1 AND a.event_id = e.id AND a.model_version IS NOT NULL "
-               "AND a.model_version COLLATE \"C\" = $3 OFFSET 0) OFFSET 0) r "
+               "WHERE a.tenant_id = $1 AND a.event_id >= e.id AND a.event_id <= e.id "
+               "AND a.model_version IS NOT NULL AND a.model_version COLLATE \"C\" = $3 "
+               "ORDER BY a.event_id LIMIT 1 OFFSET 0) OFFSET 0) r "
                "ORDER BY k.i, r.occurred_at, r.id",
         .parameter_count = 3,
         .parameter_types = {UUIDOID, UUIDARRAYOID, TEXTOID},
@@ -369,8 +370,9 @@ std::span<Left> find_left(const Rows& rows, Datum conversion_id) {
                "WHERE e.tenant_id = $1 AND e.refund_of = $2) AS f (id, is_conversion), "
                "LATERAL (SELECT x.channel, x.allocated_revenue_cents AS cents "
                "FROM attribution.attribution_allocations x "
-               "WHERE x.tenant_id = $1 AND x.event_id = f.id AND x.model_version IS NOT NULL "
-               "AND x.model_version COLLATE \"C\" = $3 OFFSET 0) a "
+               "WHERE x.tenant_id = $1 AND x.event_id >= f.id AND x.event_id <= f.id "
+               "AND x.model_version IS NOT NULL AND x.model_version COLLATE \"C\" = $3 "
+               "ORDER BY x.event_id OFFSET 0) a "
                "GROUP BY a.channel ORDER BY a.channel COLLATE \"C\"",
         .parameter_count = 3,
         .parameter_types = {UUIDOID, UUIDOID, TEXTOID},

@@ -64,7 +64,7 @@ void check_update(const TriggerData* trigger) {
     "AND e.occurred_at < coalesce($4, 'infinity') "                                                \
     "AND NOT EXISTS (SELECT 1 FROM attribution.revenue_ledger l "                                  \
     "WHERE l.tenant_id = $1 AND l.allocation_id >= a.id AND l.allocation_id <= a.id "              \
-    "ORDER BY l.allocation_id LIMIT 1) "
+    "ORDER BY l.allocation_id LIMIT 1 OFFSET 0) "
 #define POSTING_PARAMETERS                                                                         \
     .parameter_count = 4, .parameter_types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 

@@ -161,13 +161,17 @@ const char* sum_sql(const char* allocations, const char* events, bool by_model) 
                      " FROM %s LEFT JOIN LATERAL (SELECT x.refund_of, x.revenue_cents FROM %s x "
                      "WHERE " EVENT_OF_KEY ") e ON true "
                      "CROSS JOIN LATERAL (SELECT %spg_catalog.sum(x.allocated_revenue_cents) "
-                     "AS allocated, pg_catalog.min(x.allocated_revenue_cents) AS lowest FROM %s x "
+                     "AS allocated, pg_catalog.min(x.allocated_revenue_cents) AS lowest FROM ("
+                     "SELECT x.model_version, x.allocated_revenue_cents FROM %s x "
                      "WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-                     "AND x.event_id OPERATOR(pg_catalog.=) k.event_id %sOFFSET 0) s OFFSET 0) d "
+                     "AND x.event_id OPERATOR(pg_catalog.>=) k.event_id "
+                     "AND x.event_id OPERATOR(pg_catalog.<=) k.event_id %s"
+                     "ORDER BY x.event_id OFFSET 0) x %sOFFSET 0) s OFFSET 0) d "
                      "WHERE d.drifts%s ORDER BY d.i, d.model_version",
                      by_model ? MODEL_KEYS : EVENT_KEYS, events,
                      by_model ? "" : "x.model_version, ", allocations,
-                     by_model ? MODEL_OF_KEY : ANY_MODEL "GROUP BY x.model_version ",
+                     by_model ? MODEL_OF_KEY : ANY_MODEL,
+                     by_model ? "" : "GROUP BY x.model_version ",
                      by_model ? " OR d.has_family OR d.is_refund" : "");
     return sql.data;
 }
@@ -180,7 +184,8 @@ const char* channels_sql(const char* allocations, const char* events, bool by_mo
         "FROM (SELECT k.event_id AS id UNION ALL SELECT x.id FROM %s x WHERE " REFUNDS_OF_KEY
         ") f CROSS JOIN LATERAL (SELECT x.model_version, x.channel, x.allocated_revenue_cents "
         "AS cents FROM %s x WHERE x.tenant_id OPERATOR(pg_catalog.=) k.tenant_id "
-        "AND x.event_id OPERATOR(pg_catalog.=) f.id %sOFFSET 0) a GROUP BY %sa.channel "
+        "AND x.event_id OPERATOR(pg_catalog.>=) f.id AND x.event_id OPERATOR(pg_catalog.<=) f.id "
+        "%sORDER BY x.event_id OFFSET 0) a GROUP BY %sa.channel "
         "HAVING pg_catalog.sum(a.cents) OPERATOR(pg_catalog.<) 0 OFFSET 0) s "
         "ORDER BY k.i, s.channel COLLATE pg_catalog.\"C\"%s",
         by_model ? "k" : "s", by_model ? MODEL_KEYS : EVENT_KEYS,

@@ -227,3 +227,18 @@ BEGIN;
 ALTER MATERIALIZED VIEW attribution.mv_reconciliation_status RENAME TO mv_other;
 CALL pg_temp.attempt($$SELECT attribution.refresh('mv_reconciliation_status')$$);
 ROLLBACK;
+
+--
+-- What slipped past the check is in the live function and in the refreshed summary alike
+--
+ALTER TABLE attribution.attribution_allocations DISABLE TRIGGER allocation_sum_equals_revenue;
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES
+    (:a, :e1, 'wrong', 'tv', 12343), ('4ef4e500-0000-4000-8000-00000000000d', :e1, 'wrong', 'tv', 12300), (:a, :e1, 'right', 'tv', 12345);
+ALTER TABLE attribution.attribution_allocations ENABLE ALWAYS TRIGGER allocation_sum_equals_revenue;
+SELECT (pg_temp.refresh('mv_allocation_summary')).outcome;
+SELECT right(tenant_id::text, 1) AS tenant, model_version, event_revenue_cents, allocated_cents, drift_cents
+FROM attribution.unbalanced_allocations() WHERE event_id = :e1 ORDER BY 1, 2;
+WITH live AS (SELECT tenant_id, event_id, model_version, allocated_cents, event_revenue_cents, drift_cents FROM attribution.unbalanced_allocations()),
+     summary AS (SELECT tenant_id, event_id, model_version, total_allocated_cents, event_revenue_cents, drift_cents FROM attribution.mv_allocation_summary WHERE NOT is_balanced)
+SELECT (SELECT count(*) FROM (TABLE live EXCEPT ALL TABLE summary) AS d) AS only_live, (SELECT count(*) FROM (TABLE summary EXCEPT ALL TABLE live) AS d) AS only_summary;
+DELETE FROM attribution.attribution_allocations WHERE model_version IN ('wrong', 'right');
