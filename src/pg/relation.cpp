@@ -55,9 +55,15 @@ bool has_trigger(Oid relation_id, Oid function) {
     return found;
 }
 
+/// A copy: whoever opens another relation or reads the catalog may find the relation's own triggers
+/// rebuilt afterwards, and the old ones freed.
+const TriggerDesc* triggers_of(Relation relation) {
+    return CopyTriggerDesc(relation->trigdesc);
+}
+
 Oid across_foreign_key(Relation relation, int trigger_kind, const char* column,
                        Oid trigger_function) {
-    const TriggerDesc* triggers = relation->trigdesc;
+    const TriggerDesc* triggers = triggers_of(relation);
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
         if (RI_FKey_trigger_type(trigger.tgfoid) == trigger_kind &&
@@ -110,8 +116,8 @@ bool inserts_check_only(Relation child, std::span<const char* const> columns, Oi
                         std::span<const char* const> referenced_columns) {
     if (child->rd_rules != nullptr)
         return false;
+    const TriggerDesc* triggers = triggers_of(child);
     const Oid extension = getExtensionOfObject(RelationRelationId, RelationGetRelid(child));
-    const TriggerDesc* triggers = child->trigdesc;
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
         const bool is_that_key = RI_FKey_trigger_type(trigger.tgfoid) == RI_TRIGGER_FK &&
