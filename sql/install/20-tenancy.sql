@@ -4,6 +4,8 @@ CREATE TABLE attribution.currencies (
     code       char(3)  NOT NULL,
     decimals   smallint NOT NULL,
     is_shipped boolean  NOT NULL DEFAULT false,
+    unit       numeric  NOT NULL GENERATED ALWAYS AS (
+        CASE decimals WHEN 0 THEN 1 WHEN 1 THEN 0.1 WHEN 2 THEN 0.01 WHEN 3 THEN 0.001 WHEN 4 THEN 0.0001 END) STORED,
     CONSTRAINT currencies_pkey PRIMARY KEY (code),
     CONSTRAINT currencies_code_format CHECK (code ~ '^[A-Z]{3}$'),
     CONSTRAINT currencies_decimals_range CHECK (decimals BETWEEN 0 AND 4)
@@ -11,6 +13,7 @@ CREATE TABLE attribution.currencies (
 COMMENT ON TABLE attribution.currencies IS 'ISO 4217 currencies and their minor units. Shared by all tenants; rows added by users are dumped.';
 COMMENT ON COLUMN attribution.currencies.code IS 'ISO 4217 alphabetic code.';
 COMMENT ON COLUMN attribution.currencies.decimals IS 'Decimals of the minor unit: 1 cent = 10^-decimals of the currency.';
+COMMENT ON COLUMN attribution.currencies.unit IS 'One minor unit in units of the currency: 10^-decimals.';
 COMMENT ON COLUMN attribution.currencies.is_shipped IS 'True for the rows of the extension itself, which are not dumped.';
 
 INSERT INTO attribution.currencies (code, decimals, is_shipped)

@@ -1,10 +1,10 @@
 -- refresh: the materialized views and what keeps them fresh.
--- Nothing that depends on the clock is stored: it would make every refresh rewrite every row.
+-- Nothing that depends on the clock is stored: it would make every refresh rewrite every row. Pages have room for
+-- rows that are updated in place. 68-capture.sql logs what changes them: it must know every table they read.
 
-CREATE MATERIALIZED VIEW attribution.mv_realtime_revenue AS
+CREATE MATERIALIZED VIEW attribution.mv_realtime_revenue WITH (fillfactor = 85) AS
 SELECT t.id AS tenant_id,
-       coalesce(CASE c.decimals WHEN 0 THEN l.total_cents WHEN 2 THEN l.total_cents * 0.01 WHEN 3 THEN l.total_cents * 0.001
-                ELSE l.total_cents * power(10::numeric, -c.decimals) END, 0) AS total_revenue,
+       coalesce(l.total_cents, 0) * c.unit AS total_revenue,
        coalesce(l.verified_count = l.posting_count, false) AS verified,
        coalesce(l.total_cents, 0) AS total_revenue_cents,
        coalesce(l.verified_cents, 0) AS verified_revenue_cents,
@@ -35,7 +35,7 @@ COMMENT ON COLUMN attribution.mv_realtime_revenue.last_updated_at IS 'Latest cha
 CREATE UNIQUE INDEX idx_mv_realtime_revenue_tenant_id ON attribution.mv_realtime_revenue (tenant_id);
 COMMENT ON INDEX attribution.idx_mv_realtime_revenue_tenant_id IS 'Query path: realtime revenue of a tenant. Target p95: 50 ms.';
 
-CREATE MATERIALIZED VIEW attribution.mv_reconciliation_status AS
+CREATE MATERIALIZED VIEW attribution.mv_reconciliation_status WITH (fillfactor = 85) AS
 SELECT DISTINCT ON (r.tenant_id)
        r.tenant_id, r.state, r.last_run_at, r.id AS reconciliation_run_id
 FROM attribution.reconciliation_runs r
@@ -49,7 +49,7 @@ COMMENT ON COLUMN attribution.mv_reconciliation_status.reconciliation_run_id IS 
 CREATE UNIQUE INDEX idx_mv_reconciliation_status_tenant_id ON attribution.mv_reconciliation_status (tenant_id);
 COMMENT ON INDEX attribution.idx_mv_reconciliation_status_tenant_id IS 'Query path: status of a tenant. Target p95: 50 ms.';
 
-CREATE MATERIALIZED VIEW attribution.mv_allocation_summary AS
+CREATE MATERIALIZED VIEW attribution.mv_allocation_summary WITH (fillfactor = 85) AS
 SELECT s.tenant_id, s.event_id, s.model_version,
        s.total_allocated_cents,
        e.revenue_cents AS event_revenue_cents,
@@ -89,27 +89,38 @@ CREATE TABLE attribution.refresh_log (
 COMMENT ON TABLE attribution.refresh_log IS 'Every run of refresh(). Not dumped.';
 COMMENT ON COLUMN attribution.refresh_log.id IS 'UUID, version 7: ordered by time.';
 COMMENT ON COLUMN attribution.refresh_log.view_name IS 'The materialized view, without its schema.';
-COMMENT ON COLUMN attribution.refresh_log.mode IS 'The mode that was used: concurrent or full; of a run that was skipped, the mode asked for.';
-COMMENT ON COLUMN attribution.refresh_log.rows_changed IS 'Rows written: inserted and deleted by concurrent mode, all rows of the view by full mode; NULL unless refreshed.';
+COMMENT ON COLUMN attribution.refresh_log.mode IS 'The mode that was used: incremental, concurrent or full; of a run that was skipped, the mode asked for.';
+COMMENT ON COLUMN attribution.refresh_log.rows_changed IS 'Rows written: by incremental mode inserted, updated and deleted; by concurrent mode inserted and deleted; by full mode all rows of the view. NULL unless refreshed.';
 COMMENT ON COLUMN attribution.refresh_log.started_at IS 'When the run began; the contents are at least as new.';
 COMMENT ON COLUMN attribution.refresh_log.elapsed_ms IS 'Duration without the commit, in milliseconds.';
 COMMENT ON COLUMN attribution.refresh_log.outcome IS 'refreshed, skipped (another refresher was at work) or failed.';
 COMMENT ON COLUMN attribution.refresh_log.error IS 'SQLSTATE and message of a failure.';
--- Ids are ordered by time: the primary key leads to the last runs.
+CREATE FUNCTION attribution.refresh_doubt(view_name text) RETURNS text
+    LANGUAGE c STABLE STRICT SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'attribution_refresh_doubt';
+COMMENT ON FUNCTION attribution.refresh_doubt(text) IS
+'Why the log of changes does not tell all that a materialized view lacks, so that its next refresh computes the whole view; NULL when it does, and the refresh can be incremental.';
+REVOKE ALL ON FUNCTION attribution.refresh_doubt(text) FROM PUBLIC;
+
+-- Ids are ordered by time: the primary key leads to the last run.
 CREATE VIEW attribution.refresh_status WITH (security_barrier = true) AS
 SELECT v.view_name,
        last_run.mode, last_run.rows_changed, last_run.started_at, last_run.elapsed_ms, last_run.outcome, last_run.error,
-       good.started_at AS refreshed_at,
-       extract(epoch FROM clock_timestamp() - good.started_at) AS staleness_seconds
-FROM (VALUES ('mv_allocation_summary'), ('mv_realtime_revenue'), ('mv_reconciliation_status')) AS v (view_name)
+       s.refreshed_at,
+       extract(epoch FROM clock_timestamp() - s.refreshed_at) AS staleness_seconds,
+       v.pending_changes,
+       attribution.refresh_doubt(v.view_name) AS doubt
+FROM (VALUES ('mv_allocation_summary', (SELECT count(*) FROM attribution.allocation_summary_changes)),
+             ('mv_realtime_revenue', (SELECT count(*) FROM attribution.realtime_revenue_changes)),
+             ('mv_reconciliation_status', (SELECT count(*) FROM attribution.reconciliation_status_changes)))
+     AS v (view_name, pending_changes)
 LEFT JOIN LATERAL (
     SELECT l.* FROM attribution.refresh_log l
     WHERE l.view_name = v.view_name ORDER BY l.id DESC LIMIT 1) last_run ON true
-LEFT JOIN LATERAL (
-    SELECT l.started_at FROM attribution.refresh_log l
-    WHERE l.view_name = v.view_name AND l.outcome = 'refreshed' ORDER BY l.id DESC LIMIT 1) good ON true;
+LEFT JOIN attribution.refresh_state s ON s.view_name = v.view_name;
 COMMENT ON VIEW attribution.refresh_status IS
-'One row per materialized view: its last run, when it was last refreshed and how many seconds ago.';
+'One row per materialized view: its last run; when its contents were last computed (the start of that run) and how many seconds ago; how many logged changes wait, several of one key among them; and why the next refresh will be of the whole view, NULL when it can be incremental.';
 
 CREATE FUNCTION attribution.refresh(view_name text, mode text DEFAULT 'auto')
     RETURNS attribution.refresh_log
@@ -118,7 +129,7 @@ CREATE FUNCTION attribution.refresh(view_name text, mode text DEFAULT 'auto')
     SET row_security = off -- a refresh that would be filtered fails
     AS 'MODULE_PATHNAME', 'attribution_refresh';
 COMMENT ON FUNCTION attribution.refresh(text, text) IS
-'Refreshes one materialized view and returns the row it wrote to refresh_log. mode: auto (concurrent, or full when the view was never populated), concurrent, full. Skips at once (outcome skipped) while another refresher is at work on the view. A failure of the refresh itself is logged and reported as a WARNING (outcome failed); cancelling raises. READ COMMITTED only (25001).';
+'Refreshes one materialized view and returns the row it wrote to refresh_log. mode: auto (incremental when it is known what changed and that is less work, else concurrent, or full when the view was never populated or has no unique index), incremental (55000 when it is not known what changed), concurrent, full. Skips at once (outcome skipped) while another refresher is at work on the view. A failure of the refresh itself is logged and reported as a WARNING (outcome failed); cancelling raises. READ COMMITTED only (25001).';
 REVOKE ALL ON FUNCTION attribution.refresh(text, text) FROM PUBLIC;
 
 CREATE PROCEDURE attribution.refresh_all(mode text DEFAULT 'auto')
@@ -127,6 +138,17 @@ CREATE PROCEDURE attribution.refresh_all(mode text DEFAULT 'auto')
 COMMENT ON PROCEDURE attribution.refresh_all(text) IS
 'Refreshes the three materialized views one after the other and commits after each, as refresh() does. A view that fails is logged and does not stop the others. Not inside a transaction block (2D000).';
 REVOKE ALL ON PROCEDURE attribution.refresh_all(text) FROM PUBLIC;
+
+CREATE FUNCTION attribution.prune_refresh_log(older_than interval DEFAULT '30 days') RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH gone AS (DELETE FROM attribution.refresh_log l WHERE l.started_at < now() - prune_refresh_log.older_than RETURNING 1)
+    SELECT count(*) FROM gone;
+END;
+COMMENT ON FUNCTION attribution.prune_refresh_log(interval) IS
+'Deletes the rows of refresh_log that are older and returns their number. For a scheduler.';
+REVOKE ALL ON FUNCTION attribution.prune_refresh_log(interval) FROM PUBLIC;
 
 CREATE FUNCTION attribution.realtime_revenue(
     INOUT tenant_id uuid, OUT total_revenue numeric, OUT total_revenue_cents numeric, OUT verified boolean,
@@ -139,7 +161,7 @@ BEGIN ATOMIC
     SELECT m.tenant_id, m.total_revenue, m.total_revenue_cents, m.verified,
            extract(epoch FROM clock_timestamp() - s.refreshed_at), s.refreshed_at
     FROM attribution.mv_realtime_revenue m
-    LEFT JOIN attribution.refresh_status s ON s.view_name = 'mv_realtime_revenue'
+    LEFT JOIN attribution.refresh_state s ON s.view_name = 'mv_realtime_revenue'
     WHERE m.tenant_id = realtime_revenue.tenant_id;
 END;
 COMMENT ON FUNCTION attribution.realtime_revenue(uuid) IS

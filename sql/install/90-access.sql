@@ -53,7 +53,8 @@ BEGIN
 
     -- Operator: what runs at night.
     EXECUTE 'GRANT SELECT ON attribution.refresh_log, attribution.refresh_status TO ' || grantee;
-    EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text) TO ' || grantee;
+    EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text), attribution.refresh_doubt(text), '
+        'attribution.prune_refresh_log(interval) TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON PROCEDURE attribution.refresh_all(text) TO ' || grantee;
 END;
 $$;

@@ -1,5 +1,6 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
+#include "entry/capture.hpp"
 #include "entry/settings.hpp"
 #include "entry/tenancy.hpp"
 #include "entry/validate.hpp"
@@ -34,6 +35,11 @@ void _PG_init(void) {
         "Largest difference between allocations and revenue that may be committed, in cents.",
         "0 is exact. 1 accepts imports from systems that round.", &sum_tolerance_cents, 0, 0,
         1000000, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "attribution.change_log_limit",
+        "Size up to which the changes of a materialized view are logged until it is refreshed.",
+        "Past it changes are no longer logged, and the next refresh computes the whole view.",
+        &change_log_limit_mb, 256, 1, 1 << 20, PGC_SUSET, GUC_UNIT_MB, nullptr, nullptr, nullptr);
     MarkGUCPrefixReserved("attribution");
     watch_tenant_bindings();
     watch_transactions();

@@ -17,45 +17,53 @@
 extern "C" {
 #include "postgres.h"
 
-#include "access/genam.h"          // relation scans of the binding table
-#include "access/htup_details.h"   // tuples in triggers
-#include "access/relation.h"       // opening a view before it is refreshed
-#include "access/table.h"          // table_open
-#include "access/tableam.h"        // scans and slots
-#include "access/xact.h"           // isolation level, callbacks at the end of transactions
-#include "access/xlog.h"           // RecoveryInProgress
-#include "catalog/dependency.h"    // members of extensions
-#include "catalog/namespace.h"     // names of relations
-#include "catalog/pg_class.h"      // relation kinds and owners
-#include "catalog/pg_constraint.h" // foreign keys lead from allocations to events
-#include "catalog/pg_proc.h"       // trigger functions
-#include "catalog/pg_trigger.h"    // what fires on what
-#include "catalog/pg_type.h"       // type OIDs of query parameters
-#include "commands/trigger.h"      // trigger data
-#include "executor/spi.h"          // queries
-#include "fmgr.h"                  // the calling convention
-#include "funcapi.h"               // sets of rows
-#include "miscadmin.h"             // user ids and interrupts
-#include "nodes/params.h"          // parameters of streamed queries
-#include "parser/parse_func.h"     // functions by name
-#include "storage/lmgr.h"          // locks on relations
-#include "storage/lock.h"          // the advisory lock of a refresher
-#include "utils/acl.h"             // privileges
-#include "utils/array.h"           // arrays of weights
-#include "utils/builtins.h"        // text, numeric input and output
-#include "utils/datum.h"           // comparing and copying values
-#include "utils/guc.h"             // settings
-#include "utils/hsearch.h"         // hash tables
-#include "utils/inval.h"           // cache invalidation
-#include "utils/jsonb.h"           // parameters of models
-#include "utils/lsyscache.h"       // names from OIDs
-#include "utils/memutils.h"        // memory contexts
-#include "utils/numeric.h"         // numeric weights
-#include "utils/rel.h"             // relations
-#include "utils/snapmgr.h"         // snapshots
-#include "utils/syscache.h"        // catalog rows
-#include "utils/timestamp.h"       // now()
-#include "utils/tuplestore.h"      // result sets
-#include "utils/uuid.h"            // uuid
-#include "windowapi.h"             // rows of a window partition
+#include "access/genam.h"              // relation scans of the binding table
+#include "access/heapam.h"             // rings of buffers
+#include "access/htup_details.h"       // tuples in triggers
+#include "access/relation.h"           // opening a view before it is refreshed
+#include "access/table.h"              // table_open
+#include "access/tableam.h"            // scans and slots
+#include "access/xact.h"               // isolation level, callbacks at the end of transactions
+#include "access/xlog.h"               // RecoveryInProgress
+#include "catalog/dependency.h"        // members of extensions
+#include "catalog/namespace.h"         // names of relations
+#include "catalog/pg_class.h"          // relation kinds and owners
+#include "catalog/pg_constraint.h"     // foreign keys lead from allocations to events
+#include "catalog/pg_proc.h"           // trigger functions
+#include "catalog/pg_trigger.h"        // what fires on what
+#include "catalog/pg_type.h"           // type OIDs of query parameters
+#include "commands/event_trigger.h"    // REFRESH made by hand
+#include "commands/tablecmds.h"        // views that are in use
+#include "commands/trigger.h"          // trigger data
+#include "executor/executor.h"         // indexes of materialized views
+#include "executor/spi.h"              // queries
+#include "fmgr.h"                      // the calling convention
+#include "funcapi.h"                   // sets of rows
+#include "miscadmin.h"                 // user ids and interrupts
+#include "nodes/params.h"              // parameters of streamed queries
+#include "optimizer/plancat.h"         // sizes of relations
+#include "parser/parse_func.h"         // functions by name
+#include "replication/logicalworker.h" // rows that come from a publisher
+#include "storage/bufmgr.h"            // sizes of relations in blocks
+#include "storage/lmgr.h"              // locks on relations
+#include "storage/lock.h"              // the advisory lock of a refresher
+#include "storage/proc.h"              // how long locks are waited for
+#include "utils/acl.h"                 // privileges
+#include "utils/array.h"               // arrays of weights
+#include "utils/builtins.h"            // text, numeric input and output
+#include "utils/datum.h"               // comparing and copying values
+#include "utils/guc.h"                 // settings
+#include "utils/hsearch.h"             // hash tables
+#include "utils/inval.h"               // cache invalidation
+#include "utils/jsonb.h"               // parameters of models
+#include "utils/lsyscache.h"           // names from OIDs
+#include "utils/memutils.h"            // memory contexts
+#include "utils/numeric.h"             // numeric weights
+#include "utils/rel.h"                 // relations
+#include "utils/snapmgr.h"             // snapshots
+#include "utils/syscache.h"            // catalog rows
+#include "utils/timestamp.h"           // now()
+#include "utils/tuplestore.h"          // result sets
+#include "utils/uuid.h"                // uuid
+#include "windowapi.h"                 // rows of a window partition
 }

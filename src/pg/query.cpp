@@ -67,7 +67,11 @@ extern "C" bool receive_row(TupleTableSlot* row, DestReceiver* self) {
 
 } // namespace
 
-void stream(Query& query, Datum* values, const char* nulls, Receiver receive, void* state) {
+namespace {
+
+/// A read-only query sees the active snapshot.
+void stream_to(Query& query, ParamListInfo parameters, bool read_only, Receiver receive,
+               void* state) {
     StreamReceiver receiver{};
     receiver.base.receiveSlot = receive_row;
     receiver.base.rStartup = start_stream;
@@ -77,16 +81,29 @@ void stream(Query& query, Datum* values, const char* nulls, Receiver receive, vo
     receiver.receive = receive;
     receiver.state = state;
     const MemoryContext memory = CurrentMemoryContext;
+    SPIExecuteOptions options{};
+    options.params = parameters;
+    options.read_only = read_only;
+    options.dest = &receiver.base;
+    checked(SPI_execute_plan_extended(prepared(query), &options), query, memory);
+}
+
+} // namespace
+
+void stream(Query& query, Datum* values, const char* nulls, Receiver receive, void* state) {
     ParamListInfo parameters = makeParamList(query.parameter_count);
     for (int i = 0; i < query.parameter_count; ++i)
         parameters->params[i] = {.value = values[i],
                                  .isnull = nulls != nullptr && nulls[i] == 'n',
                                  .pflags = PARAM_FLAG_CONST,
                                  .ptype = query.parameter_types[i]};
-    SPIExecuteOptions options{};
-    options.params = parameters;
-    options.dest = &receiver.base;
-    checked(SPI_execute_plan_extended(prepared(query), &options), query, memory);
+    stream_to(query, parameters, false, receive, state);
+}
+
+void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state) {
+    PushActiveSnapshot(snapshot);
+    stream_to(query, nullptr, true, receive, state);
+    PopActiveSnapshot();
 }
 
 Query one_uuid_query(const char* sql) {
@@ -126,6 +143,11 @@ int pin_settings() {
     set_until_restored("enable_bitmapscan", "off");
     set_until_restored("enable_sort", "off");
     return level;
+}
+
+void limit_lock_wait(int milliseconds) {
+    if (LockTimeout == 0 || LockTimeout > milliseconds)
+        set_until_restored("lock_timeout", psprintf("%d", milliseconds));
 }
 
 void restore_settings(int settings) {

@@ -35,6 +35,9 @@ int run_latest(Query& query, Datum* values, const char* nulls = nullptr);
 using Receiver = void (*)(TupleTableSlot* row, void* state);
 void stream(Query& query, Datum* values, const char* nulls, Receiver receive, void* state);
 
+/// The same for a query without parameters and as the snapshot sees it.
+void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state);
+
 /// A query that is built at run time: `sql` must live as long as it is used; discard() frees the
 /// plan.
 Query one_uuid_query(const char* sql);
@@ -49,6 +52,9 @@ void restore_settings(int settings);
 /// Until restore_settings(): names in queries are the system's, whatever the caller's search_path
 /// is, and plans avoid scans of whole tables. For procedures that commit, which may not SET.
 int pin_settings();
+
+/// Until the subtransaction ends, no lock is waited for longer than that.
+void limit_lock_wait(int milliseconds);
 
 /// Raises 2D000 unless the procedure that was called may commit.
 void check_may_commit(FunctionCallInfo fcinfo, const char* procedure, const char* reason,

@@ -127,7 +127,9 @@ bool inserts_check_only(Relation child, std::span<const char* const> columns, Oi
             is_that_key)
             continue;
         // What a trigger of somebody else does in turn has triggers and keys of its own.
-        if (trigger.tgenabled != TRIGGER_FIRES_ALWAYS || !OidIsValid(extension) ||
+        if ((trigger.tgenabled != TRIGGER_FIRES_ALWAYS &&
+             trigger.tgenabled != TRIGGER_FIRES_ON_REPLICA) ||
+            !OidIsValid(extension) ||
             getExtensionOfObject(ProcedureRelationId, trigger.tgfoid) != extension)
             return false;
     }

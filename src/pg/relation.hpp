@@ -25,8 +25,9 @@ Oid referenced_relation(Relation child, const char* column, Oid trigger_function
 /// a trigger calling `trigger_function`; InvalidOid when there is none.
 Oid referencing_relation(Relation parent, const char* column, Oid trigger_function);
 
-/// True when all that an INSERT into `child` sets off is ENABLE ALWAYS triggers of this extension
-/// and the check of its own foreign key: columns `columns` to `referenced_columns` of `parent`.
+/// True when all that an INSERT into `child` sets off is triggers of this extension, ENABLE ALWAYS
+/// or for replicated rows, and the check of its own foreign key: columns `columns` to
+/// `referenced_columns` of `parent`.
 bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
                         std::span<const char* const> referenced_columns);
 

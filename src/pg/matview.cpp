@@ -1,0 +1,78 @@
+#include "pg/matview.hpp"
+
+namespace attribution::pg {
+namespace {
+
+/// An entry in each index for the writer's row, which has its place. The other entries of a row
+/// that was updated in place stay where they are if no indexed value changed (HOT).
+void insert_index_entries(ViewWriter* writer, bool updated,
+                          [[maybe_unused]] bool only_summarizing) {
+    if (writer->target->ri_NumIndices == 0)
+        return;
+#if PG_VERSION_NUM >= 190000
+    const uint32 flags =
+        (updated ? EIIT_IS_UPDATE : 0) | (only_summarizing ? EIIT_ONLY_SUMMARIZING : 0);
+    ExecInsertIndexTuples(writer->target, writer->executor, flags, writer->row, NIL, nullptr);
+#elif PG_VERSION_NUM >= 160000
+    ExecInsertIndexTuples(writer->target, writer->row, writer->executor, updated, false, nullptr,
+                          NIL, only_summarizing);
+#else
+    ExecInsertIndexTuples(writer->target, writer->row, writer->executor, updated, false, nullptr,
+                          NIL);
+#endif
+}
+
+} // namespace
+
+ViewWriter open_writer(Relation relation) {
+    ViewWriter writer{};
+    writer.relation = relation;
+    writer.executor = CreateExecutorState();
+    writer.target = makeNode(ResultRelInfo);
+    // Range table index 0: there is no range table to look into for updated columns.
+    InitResultRelInfo(writer.target, relation, 0, nullptr, 0);
+    ExecOpenIndices(writer.target, false);
+    writer.row = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
+    return writer;
+}
+
+void close_writer(ViewWriter* writer) {
+    ExecCloseIndices(writer->target);
+    ExecDropSingleTupleTableSlot(writer->row);
+    FreeExecutorState(writer->executor);
+}
+
+void insert_row(ViewWriter* writer) {
+    simple_table_tuple_insert(writer->relation, writer->row);
+    insert_index_entries(writer, false, false);
+    ResetPerTupleExprContext(writer->executor);
+}
+
+void update_row(ViewWriter* writer, ItemPointer place, Snapshot snapshot) {
+#if PG_VERSION_NUM >= 160000
+    TU_UpdateIndexes indexes;
+    simple_table_tuple_update(writer->relation, place, writer->row, snapshot, &indexes);
+    if (indexes != TU_None)
+        insert_index_entries(writer, true, indexes == TU_Summarizing);
+#else
+    bool indexes;
+    simple_table_tuple_update(writer->relation, place, writer->row, snapshot, &indexes);
+    if (indexes)
+        insert_index_entries(writer, true, false);
+#endif
+    ResetPerTupleExprContext(writer->executor);
+}
+
+void delete_row(ViewWriter* writer, ItemPointer place, Snapshot snapshot) {
+    simple_table_tuple_delete(writer->relation, place, snapshot);
+}
+
+double estimated_rows(Relation relation) {
+    BlockNumber pages;
+    double rows;
+    double all_visible;
+    estimate_rel_size(relation, nullptr, &pages, &rows, &all_visible);
+    return rows;
+}
+
+} // namespace attribution::pg
