@@ -27,6 +27,7 @@ extern "C" {
 #include "access/xlog.h"               // RecoveryInProgress
 #include "catalog/dependency.h"        // members of extensions
 #include "catalog/namespace.h"         // names of relations
+#include "catalog/pg_am.h"             // kinds of indexes
 #include "catalog/pg_class.h"          // relation kinds and owners
 #include "catalog/pg_constraint.h"     // foreign keys lead from allocations to events
 #include "catalog/pg_proc.h"           // trigger functions
@@ -52,6 +53,7 @@ extern "C" {
 #include "utils/array.h"               // arrays of weights
 #include "utils/builtins.h"            // text, numeric input and output
 #include "utils/datum.h"               // comparing and copying values
+#include "utils/fmgroids.h"            // comparisons in index scans
 #include "utils/guc.h"                 // settings
 #include "utils/hsearch.h"             // hash tables
 #include "utils/inval.h"               // cache invalidation

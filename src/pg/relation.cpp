@@ -1,5 +1,7 @@
 #include "pg/relation.hpp"
 
+#include <algorithm>
+
 namespace attribution::pg {
 namespace {
 
@@ -134,6 +136,53 @@ bool inserts_check_only(Relation child, std::span<const char* const> columns, Oi
             return false;
     }
     return true;
+}
+
+namespace {
+
+/// True when the index has every row in which none of the columns is null.
+bool has_rows_with(Relation index, std::span<const int> columns) {
+    const List* predicate = RelationGetIndexPredicate(index);
+    if (predicate == NIL)
+        return true;
+    const auto* test = static_cast<const NullTest*>(linitial(predicate));
+    if (list_length(predicate) != 1 || !IsA(test, NullTest) || test->nulltesttype != IS_NOT_NULL ||
+        !IsA(test->arg, Var))
+        return false;
+    const int tested = reinterpret_cast<const Var*>(test->arg)->varattno;
+    return std::find(columns.begin(), columns.end(), tested) != columns.end();
+}
+
+bool starts_with(Relation index, Relation relation, std::span<const int> columns) {
+    const Form_pg_index form = index->rd_index;
+    if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || !form->indisready ||
+        form->indcheckxmin || form->indnkeyatts < static_cast<int>(columns.size()))
+        return false;
+    for (std::size_t i = 0; i < columns.size(); ++i)
+        if (form->indkey.values[i] != columns[i] ||
+            index->rd_indcollation[i] !=
+                TupleDescAttr(RelationGetDescr(relation), columns[i] - 1)->attcollation)
+            return false;
+    return true;
+}
+
+} // namespace
+
+Oid index_on(Relation relation, std::span<const int> columns) {
+    Oid found = InvalidOid;
+    if (relation->rd_rel->relkind != RELKIND_RELATION || relation->rd_rel->relhassubclass)
+        return found;
+    List* indexes = RelationGetIndexList(relation);
+    ListCell* cell;
+    foreach (cell, indexes) {
+        Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+        if (!OidIsValid(found) && starts_with(index, relation, columns) &&
+            has_rows_with(index, columns))
+            found = RelationGetRelid(index);
+        index_close(index, AccessShareLock);
+    }
+    list_free(indexes);
+    return found;
 }
 
 int column_number(Relation relation, const char* column) {

@@ -31,6 +31,11 @@ Oid referencing_relation(Relation parent, const char* column, Oid trigger_functi
 bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
                         std::span<const char* const> referenced_columns);
 
+/// A btree index that finds rows by equality of its first columns, which are these: complete, or
+/// without only the rows where one of them is null. InvalidOid when there is none, or where rows
+/// may lie elsewhere than in a plain table (partitions, children).
+Oid index_on(Relation relation, std::span<const int> columns);
+
 /// The number of a column. Raises when the relation has none of that name.
 int column_number(Relation relation, const char* column);
 
