@@ -4,7 +4,7 @@ CREATE TABLE attribution.currencies (
     code       char(3)  NOT NULL,
     decimals   smallint NOT NULL,
     is_shipped boolean  NOT NULL DEFAULT false,
-    unit       numeric  NOT NULL GENERATED ALWAYS AS (
+    unit       numeric  GENERATED ALWAYS AS (
         CASE decimals WHEN 0 THEN 1 WHEN 1 THEN 0.1 WHEN 2 THEN 0.01 WHEN 3 THEN 0.001 WHEN 4 THEN 0.0001 END) STORED,
     CONSTRAINT currencies_pkey PRIMARY KEY (code),
     CONSTRAINT currencies_code_format CHECK (code ~ '^[A-Z]{3}$'),
