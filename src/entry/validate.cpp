@@ -1038,6 +1038,7 @@ long take_out_plain(Key* keys, long count, Oid own_function) {
                 !sums_to(tables, allocations, batch[i], conversions[i].revenue_cents, snapshot))
                 keys[left++] = batch[i];
         UnregisterSnapshot(snapshot);
+        wait_point("after_sum");
     }
     pfree(conversions);
     ExecDropSingleTupleTableSlot(locked);
