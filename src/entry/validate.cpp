@@ -998,13 +998,15 @@ bool sums_to(const Tables* tables, Relation allocations, const Key& key, int64 r
 /// Returns how many are left, or `count` untouched when something is missing for it.
 long take_out_plain(Key* keys, long count, Oid own_function) {
     Relation allocations = table_open(keys[0].allocations, AccessShareLock);
+    Relation events = table_open(tables_of(allocations, own_function)->events, RowShareLock);
+    // Again, under both locks: from here on no index is dropped.
     const Tables* tables = tables_of(allocations, own_function);
-    if (!OidIsValid(tables->event_index) || !OidIsValid(tables->refund_index) ||
-        !OidIsValid(tables->sum_index)) {
+    if (tables->events != RelationGetRelid(events) || !OidIsValid(tables->event_index) ||
+        !OidIsValid(tables->refund_index) || !OidIsValid(tables->sum_index)) {
+        table_close(events, NoLock);
         table_close(allocations, AccessShareLock);
         return count;
     }
-    Relation events = table_open(tables->events, RowShareLock);
     TupleTableSlot* locked = table_slot_create(events, nullptr);
     struct Conversion {
         int64 revenue_cents;
