@@ -4,8 +4,8 @@
 //
 //     lock the view (readers and vacuum go on, both forms of REFRESH wait)
 //     take one snapshot; is the view known as of it?
-//     compute the rows of the logged keys, compare, write
-//     delete the logged rows that the snapshot sees
+//     take the rows that the snapshot sees out of the log
+//     compute the rows of their keys, compare, write
 //
 // Under one snapshot, a change is in the log and in the tables, or in neither. The rows deleted are
 // those that were looked at, never "up to the last id": what commits late stays for the next run.
@@ -130,23 +130,24 @@ bool has_key(Relation view) {
 // ---------------------------------------------------------------------------------------------
 // Incremental
 
-/// The logged keys that are there as `k`, each once, in key order: neighbours share pages.
+/// The keys that changed, each once, in key order: neighbours share pages. `changes` is what was
+/// taken out of the log.
 const char* keys_sql(const TrackedView& view) {
     if (strcmp(view.name, "mv_allocation_summary") == 0)
         // A key without model version stands for all of the event: those it has and those it had.
         return "SELECT c.tenant_id, c.event_id, c.model_version "
-               "FROM attribution.allocation_summary_changes c WHERE c.model_version IS NOT NULL "
+               "FROM changes c WHERE c.model_version IS NOT NULL "
                "UNION "
                "SELECT c.tenant_id, c.event_id, x.model_version "
                "FROM (SELECT DISTINCT c.tenant_id, c.event_id "
-               "FROM attribution.allocation_summary_changes c WHERE c.model_version IS NULL) c "
+               "FROM changes c WHERE c.model_version IS NULL) c "
                "CROSS JOIN LATERAL (SELECT a.model_version "
                "FROM attribution.attribution_allocations a WHERE a.tenant_id = c.tenant_id "
                "AND a.event_id = c.event_id AND a.model_version >= '' "
                "UNION ALL SELECT m.model_version FROM attribution.mv_allocation_summary m "
                "WHERE m.tenant_id = c.tenant_id AND m.event_id = c.event_id OFFSET 0) x "
                "ORDER BY 1, 2, 3";
-    return psprintf("SELECT DISTINCT c.tenant_id FROM attribution.%s c ORDER BY 1", view.changes);
+    return "SELECT DISTINCT c.tenant_id FROM changes c ORDER BY 1";
 }
 
 /// The rows that differ: where the old one is, whether there is a new one, whether the view is in
@@ -182,7 +183,7 @@ const char* differences_sql(const TrackedView& view, Oid view_id) {
         "FROM (SELECT c.tenant_id, sum(c.revenue_cents) AS revenue_cents, "
         "sum(c.verified_cents) AS verified_cents, sum(c.posting_count)::bigint AS posting_count, "
         "sum(c.verified_count)::bigint AS verified_count "
-        "FROM attribution.realtime_revenue_changes c GROUP BY c.tenant_id ORDER BY 1) k "
+        "FROM changes c GROUP BY c.tenant_id ORDER BY 1) k "
         "LEFT JOIN LATERAL (SELECT m.ctid, m AS r, m.* FROM attribution.mv_realtime_revenue m "
         "WHERE m.tenant_id = k.tenant_id OFFSET 0) m ON true "
         "LEFT JOIN LATERAL (SELECT t.id AS tenant_id, "
@@ -255,14 +256,27 @@ Relation open_log(const TrackedView& view) {
                       RowExclusiveLock);
 }
 
-/// Deletes what the snapshot sees of the log.
-void consume_log(const TrackedView& view, Snapshot snapshot) {
-    Relation log = open_log(view);
+/// Takes what the snapshot sees out of the log, into `changes` unless that is null.
+void consume_log(Relation log, Snapshot snapshot, Tuplestorestate* changes) {
     pg::each_row(log, snapshot, [&](TupleTableSlot* row) {
         CHECK_FOR_INTERRUPTS();
+        if (changes != nullptr)
+            tuplestore_puttupleslot(changes, row);
         simple_table_tuple_delete(log, &row->tts_tid, snapshot);
     });
-    table_close(log, NoLock);
+}
+
+/// Lets queries read the rows as the relation `changes`, until the SPI connection ends.
+void name_changes(Relation log, Tuplestorestate* changes) {
+    auto* relation =
+        static_cast<EphemeralNamedRelation>(palloc0(sizeof(EphemeralNamedRelationData)));
+    relation->md.name = pstrdup("changes");
+    relation->md.reliddesc = RelationGetRelid(log);
+    relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+    relation->md.enrtuples = static_cast<double>(tuplestore_tuple_count(changes));
+    relation->reldata = changes;
+    if (const int result = SPI_register_relation(relation); result != SPI_OK_REL_REGISTER)
+        elog(ERROR, "SPI_register_relation: %s", SPI_result_code_string(result));
 }
 
 void refresh_incrementally(Relation view, Snapshot snapshot, const char* captured_by, Run* run) {
@@ -274,6 +288,10 @@ void refresh_incrementally(Relation view, Snapshot snapshot, const char* capture
                        .plan = nullptr};
     Differences differences{.rows = tuplestore_begin_heap(false, false, work_mem),
                             .columns = nullptr};
+    Relation log = open_log(*run->view);
+    Tuplestorestate* changes = tuplestore_begin_heap(false, false, work_mem);
+    consume_log(log, snapshot, changes);
+    name_changes(log, changes);
     bool in_doubt = false;
     // As REFRESH does: nothing that the view's query calls acts with more than its owner's rights.
     Oid user;
@@ -288,7 +306,9 @@ void refresh_incrementally(Relation view, Snapshot snapshot, const char* capture
     SetUserIdAndSecContext(user, security_context);
     tuplestore_end(differences.rows);
     pg::discard(query);
-    consume_log(*run->view, snapshot);
+    SPI_unregister_relation("changes");
+    tuplestore_end(changes);
+    table_close(log, NoLock);
     record_state(*run->view, snapshot, run->started_at, in_doubt ? nullptr : captured_by,
                  in_doubt ? "it has allocations whose event is gone" : nullptr);
 }
@@ -355,7 +375,9 @@ void refresh_whole(Oid view, Mode mode, bool was_known, Run* run) {
     run->rows_changed = mode == Mode::concurrent
                             ? rows_written(view) - before
                             : single_number(psprintf("SELECT count(*) FROM %s", name));
-    consume_log(*run->view, snapshot);
+    Relation log = open_log(*run->view);
+    consume_log(log, snapshot, nullptr);
+    table_close(log, NoLock);
     const char* doubt = captured_by == nullptr
                             ? "a trigger that captures its changes is missing or not enabled as it "
                               "was installed"

@@ -61,6 +61,7 @@ extern "C" {
 #include "utils/lsyscache.h"           // names from OIDs
 #include "utils/memutils.h"            // memory contexts
 #include "utils/numeric.h"             // numeric weights
+#include "utils/queryenvironment.h"    // rows under a name in a query
 #include "utils/rel.h"                 // relations
 #include "utils/snapmgr.h"             // snapshots
 #include "utils/syscache.h"            // catalog rows
