@@ -101,11 +101,16 @@ void append_doubt(const TrackedView& view, const char* reason) {
     table_close(doubts, NoLock);
 }
 
+/// The (sub)transaction that has raised a doubt that is still there. Rows come from a publisher one
+/// by one: the first has said it.
+TransactionId& raised_in(const TrackedView& view) {
+    static constinit TransactionId raised[tracked_views.size()] = {};
+    return raised[&view - tracked_views.data()];
+}
+
 /// The log no longer tells how the view differs from its query, once this transaction commits.
 void raise_doubt(const TrackedView& view, const char* reason) {
-    // Rows come from a publisher one by one: the first of a (sub)transaction has said it.
-    static constinit TransactionId raised_in[tracked_views.size()] = {};
-    TransactionId& raised = raised_in[&view - tracked_views.data()];
+    TransactionId& raised = raised_in(view);
     if (TransactionIdIsValid(raised) && raised == GetCurrentTransactionIdIfAny())
         return;
     bool fenced;
@@ -526,6 +531,7 @@ void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refres
             simple_table_tuple_delete(doubts, &row->tts_tid, snapshot);
     });
     table_close(doubts, NoLock);
+    raised_in(view) = InvalidTransactionId;
 }
 
 bool fence_writers(Oid view) {
@@ -590,10 +596,13 @@ ATTRIBUTION_FUNCTION(attribution_notice_refresh) {
     if (relation == entry::own_refresh)
         PG_RETURN_NULL();
     const bool of_all = relation == get_relname_relid("refresh_doubts", schema);
-    for (const entry::TrackedView& view : entry::tracked_views)
+    for (const entry::TrackedView& view : entry::tracked_views) {
+        if (of_all)
+            entry::raised_in(view) = InvalidTransactionId; // it went with the others
         if (of_all || relation == get_relname_relid(view.name, schema) ||
             relation == get_relname_relid(view.changes, schema))
             entry::raise_doubt(view, psprintf("REFRESH MATERIALIZED VIEW was run on %s by hand",
                                               refresh->relation->relname));
+    }
     PG_RETURN_NULL();
 }
