@@ -208,13 +208,17 @@ constexpr int leading_columns = 3; // of differences_sql, before the row
 /// Rows on their way from the query to the view; on disk past work_mem.
 struct Differences {
     Tuplestorestate* rows;
-    TupleDesc columns;
+    TupleDesc columns;    // nullptr: no row yet
+    MemoryContext memory; // where both are: a receiver's own is the query's
 };
 
 extern "C" void keep_difference(TupleTableSlot* row, void* state) {
     auto* differences = static_cast<Differences*>(state);
-    if (differences->columns == nullptr)
+    if (differences->columns == nullptr) {
+        const MemoryContext before = MemoryContextSwitchTo(differences->memory);
         differences->columns = CreateTupleDescCopy(row->tts_tupleDescriptor);
+        MemoryContextSwitchTo(before);
+    }
     tuplestore_puttupleslot(differences->rows, row);
 }
 
@@ -287,7 +291,8 @@ void refresh_incrementally(Relation view, Snapshot snapshot, const char* capture
                        .cursor_options = 0,
                        .plan = nullptr};
     Differences differences{.rows = tuplestore_begin_heap(false, false, work_mem),
-                            .columns = nullptr};
+                            .columns = nullptr,
+                            .memory = CurrentMemoryContext};
     Relation log = open_log(*run->view);
     Tuplestorestate* changes = tuplestore_begin_heap(false, false, work_mem);
     consume_log(log, snapshot, changes);
