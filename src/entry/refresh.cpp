@@ -360,11 +360,17 @@ bool has_orphans(const TrackedView& view) {
 void refresh_whole(Oid view, Mode mode, bool was_known, Run* run) {
     // Who leaves changes out of the log must have committed before the snapshot. A known view has
     // nobody who does.
-    const bool can_know = was_known || fence_writers(view);
+    bool can_know = was_known || fence_writers(view);
     LockRelationOid(view, mode == Mode::full ? AccessExclusiveLock : ExclusiveLock);
     // Read before the snapshot: triggers that change after it are noticed as changed.
     const char* captured_by = describe_capture(*run->view);
-    const Snapshot snapshot = newest_snapshot();
+    Snapshot snapshot = newest_snapshot();
+    if (was_known && why_unknown(*run->view, snapshot, nullptr) != nullptr) {
+        // A doubt was raised while we waited for the lock; since then changes may be left out.
+        UnregisterSnapshot(snapshot);
+        can_know = fence_writers(view);
+        snapshot = newest_snapshot();
+    }
     const char* name = quote_qualified_identifier("attribution", run->view->name);
     pg::Query refresh = {.sql = psprintf("REFRESH MATERIALIZED VIEW %s%s",
                                          mode == Mode::concurrent ? "CONCURRENTLY " : "", name),
