@@ -31,6 +31,9 @@ main() {
     is "$(grep -vE 'circular foreign-key|detail: (attribution_events|revenue_ledger)$|hint:' "$work/pg_dump.log" || true)" '' \
         'pg_dump warns of nothing but rows that refer to their own table'
 
+    is "$(cat "$work/plain.sql" <(pg_restore -l "$work/custom") | grep -E '^COPY .*(refresh|_changes)|MATERIALIZED VIEW| DATA .*(refresh|_changes)' || true)" '' \
+        'no materialized view is dumped, hence neither changes nor state'
+
     restored 'plain, psql' from_psql plain.sql
     restored 'plain, psql --single-transaction' from_psql plain.sql --single-transaction
     restored 'custom, pg_restore' from_pg_restore custom
@@ -84,11 +87,13 @@ in_three_steps() {
         from_pg_restore directory --jobs=2 --section=post-data
 }
 
-# ENABLE TRIGGER ALL, with which this ends, makes ordinary triggers of those that were enabled always.
+# ENABLE TRIGGER ALL, with which this ends, makes ordinary triggers of those that were enabled always, or for
+# rows from a publisher.
 without_triggers() {
     from_pg_restore directory --schema-only && from_pg_restore directory --jobs=2 --data-only --disable-triggers &&
         psql -Xqd copy -v ON_ERROR_STOP=1 <<'SQL'
-SELECT format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.tgrelid::regclass, t.tgname)
+SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', t.tgrelid::regclass,
+              CASE WHEN t.tgname LIKE '%\_follows\_replication' THEN 'REPLICA' ELSE 'ALWAYS' END, t.tgname)
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE c.relnamespace = 'attribution'::regnamespace AND NOT t.tgisinternal AND t.tgname <> 'touch_updated_at' \gexec
 SQL
@@ -107,11 +112,23 @@ restored() {
     fi
     is "$output" '' "$way: no error, no warning"
     is "$(state_of copy)" "$(cat "$work/source")" "$way: the same rows, rights, triggers and user objects"
-    is "$(ask copy 'SELECT count(*) FROM attribution.refresh_log')" 0 "$way: the log of refreshes is not part of a dump"
+    is "$(ask copy 'SELECT count(*) FROM attribution.refresh_log') $(ask copy 'SELECT count(*) FROM attribution.refresh_state')" '0 0' \
+        "$way: the log of refreshes is not part of a dump, nor what is known of the views"
+    is "$(ask copy 'SELECT DISTINCT s.doubt FROM attribution.refresh_status s')" 'it was not refreshed by refresh() since it was installed or restored' \
+        "$way: so nothing is known of them"
     is "$(views_of copy | grep -v ' unpopulated$' | grep -v ' 0 different' || true)" '' "$way: no view is populated and wrong"
     promises_hold "$way"
     psql -Xqd copy -v ON_ERROR_STOP=1 -c 'CALL attribution.refresh_all()'
     is "$(views_of copy)" "$(views_of "$source")" "$way: the first refresh_all() makes the views what they were"
+    psql -Xqd copy -v ON_ERROR_STOP=1 >/dev/null <<'SQL'
+INSERT INTO attribution.reconciliation_runs (tenant_id, state) SELECT id, 'failed' FROM attribution.tenants;
+INSERT INTO attribution.tenants (name) VALUES ('new');
+DELETE FROM attribution.attribution_allocations WHERE model_version = '2.0.0' AND tenant_id = 'aaaaaaaa-0000-4000-8000-000000000000';
+CALL attribution.refresh_all();
+SQL
+    is "$(ask copy "SELECT string_agg(DISTINCT s.mode || ' ' || (s.rows_changed > 0), ', ') FROM attribution.refresh_status s")" 'incremental true' \
+        "$way: the next one follows what changed"
+    is "$(views_of copy | grep -v ' 0 different' || true)" '' "$way: and is right"
 }
 
 # Everything the old database refused is refused, and what was done there is known.
@@ -181,7 +198,7 @@ SELECT CASE WHEN relispopulated THEN
     format('SELECT %1$L, count(*), ''rows,'', (SELECT count(*) FROM ((TABLE %1$s EXCEPT ALL (%2$s)) UNION ALL ((%2$s) EXCEPT ALL TABLE %1$s)) d), ''different,'', md5(string_agg(v::text, '' '' ORDER BY v::text)) FROM %1$s v',
            oid::regclass, rtrim(pg_get_viewdef(oid), ';'))
     ELSE format('SELECT %L, ''unpopulated''', oid::regclass) END
-FROM pg_class WHERE relkind = 'm' AND relnamespace = 'attribution'::regnamespace ORDER BY relname \gexec
+FROM pg_class WHERE relkind = 'm' AND relname LIKE 'mv\_%' AND relnamespace = 'attribution'::regnamespace ORDER BY relname \gexec
 SQL
 }
 
