@@ -41,6 +41,10 @@ FROM attribution.attribution_allocations a
             ELSE (p.id, p.weight::text, p.allocation_ratio, p.allocated_revenue_cents, p.correlation_id)
                 IS NOT DISTINCT FROM (a.id, a.weight::text, a.allocation_ratio, a.allocated_revenue_cents, a.correlation_id)
             END \gset
+-- What is captured is logged: every event, under one model version.
+SELECT count(DISTINCT (c.tenant_id, c.event_id)) = CASE WHEN :'variant' IN ('batches', 'ours', 'captured') THEN :events ELSE 0 END
+       AS logged
+FROM attribution.allocation_summary_changes c \gset
 \if :complete
 \else
 DO $$ BEGIN RAISE EXCEPTION 'rows are missing or wrong'; END $$;
@@ -48,4 +52,8 @@ DO $$ BEGIN RAISE EXCEPTION 'rows are missing or wrong'; END $$;
 \if :balanced
 \else
 DO $$ BEGIN RAISE EXCEPTION 'sums are wrong'; END $$;
+\endif
+\if :logged
+\else
+DO $$ BEGIN RAISE EXCEPTION 'the log of changes is wrong'; END $$;
 \endif

@@ -1,15 +1,32 @@
 -- Makes a copy of the template into the variant :variant: which triggers are on, and how rows are written.
 
-SELECT :'variant' IN ('batches', 'ours', 'check') AS our_triggers,
+SELECT :'variant' IN ('batches', 'ours', 'captured') AS all_triggers,
+       :'variant' = 'check' AS without_capture,
        :'variant' IN ('today', 'row_trigger') AS row_trigger,
        :'variant' = 'statement_trigger' AS statement_trigger,
        :'variant' = 'batches' AS writes_batches,
        :'variant' = 'ours' AS writes_ours,
        :'variant' = 'today' AS writes_today \gset
 
--- USER: foreign keys stay.
-\if :our_triggers
+\if :all_triggers
+\elif :without_capture
+DO $$
+DECLARE
+    disable text;
+BEGIN
+    FOR disable IN
+        SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname)
+        FROM pg_trigger t
+        WHERE t.tgfoid IN ('attribution.capture_summary_change()'::regprocedure,
+                           'attribution.capture_revenue_change()'::regprocedure,
+                           'attribution.capture_status_change()'::regprocedure,
+                           'attribution.doubt_view()'::regprocedure)
+    LOOP
+        EXECUTE disable;
+    END LOOP;
+END $$;
 \else
+-- USER: foreign keys stay.
 ALTER TABLE attribution.attribution_allocations DISABLE TRIGGER USER;
 \endif
 
