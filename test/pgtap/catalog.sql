@@ -5,7 +5,7 @@
 -- empty itself.
 
 BEGIN;
-SELECT plan(25 + 22);
+SELECT plan(26 + 22);
 
 CREATE TEMP VIEW ours AS
 SELECT d.classid, d.objid
@@ -24,6 +24,12 @@ FROM our_relation r
 JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
     AND a.attname = CASE r.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END
 WHERE r.relkind IN ('r', 'p', 'm') AND r.relname <> 'tenant_bindings';
+
+-- What is true of this server alone: what waits for a refresh, and whether that is all. Neither rows of
+-- tenants nor to be distributed: materialized views, which no publication sends and no dump fills.
+CREATE TEMP TABLE server_state (name text);
+INSERT INTO server_state VALUES
+    ('allocation_summary_changes'), ('realtime_revenue_changes'), ('reconciliation_status_changes'), ('refresh_state'), ('refresh_doubts');
 
 CREATE TEMP VIEW our_index AS
 SELECT i.indexrelid AS oid, x.relname, r.oid AS relation_id, r.relname AS relation, i.indisunique, i.indisprimary,
@@ -66,13 +72,14 @@ $$, 'every table and materialized view has the columns users rely on');
 SELECT is_empty($$
     SELECT r.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type
     FROM our_relation r JOIN pg_attribute a ON a.attrelid = r.oid
-    WHERE r.relkind = 'r' AND a.attname LIKE '%\_cents' AND a.atttypid <> 'bigint'::regtype
-$$, 'cents are bigint in every table');
+    WHERE (r.relkind = 'r' OR r.relname IN (SELECT name FROM server_state))
+      AND a.attname LIKE '%\_cents' AND a.atttypid <> 'bigint'::regtype
+$$, 'cents are bigint in every table and log');
 
 SELECT set_eq(
     $$ SELECT relname::text FROM our_relation WHERE relkind = 'm' $$,
-    ARRAY['mv_allocation_summary', 'mv_realtime_revenue', 'mv_reconciliation_status'],
-    'the three materialized views are materialized views');
+    $$ VALUES ('mv_allocation_summary'), ('mv_realtime_revenue'), ('mv_reconciliation_status') UNION ALL SELECT name FROM server_state $$,
+    'the three materialized views are materialized views, and so is what belongs to this server alone');
 
 -- --- Fit to be distributed by tenant -----------------------------------------------------------------
 
@@ -252,12 +259,19 @@ $$, 'every function and procedure has a comment');
 
 SELECT is_empty($$
     SELECT c.relname FROM pg_class c JOIN our_relation r USING (oid) WHERE r.relkind = 'm' AND c.relispopulated
+      AND r.relname NOT IN (SELECT name FROM server_state)
 $$, 'the installation populates no materialized view');
+
+-- What could not be read could not say that it is empty.
+SELECT is(
+    (SELECT count(*) FROM attribution.allocation_summary_changes) + (SELECT count(*) FROM attribution.realtime_revenue_changes)
+    + (SELECT count(*) FROM attribution.reconciliation_status_changes) + (SELECT count(*) FROM attribution.refresh_state)
+    + (SELECT count(*) FROM attribution.refresh_doubts), 0::bigint, 'but what belongs to this server, which is empty');
 
 SELECT is_empty($$
     SELECT r.relname, l.outcome, l.error
     FROM our_relation r, attribution.refresh(r.relname::text) l
-    WHERE r.relkind = 'm' AND l.outcome IS DISTINCT FROM 'refreshed'
+    WHERE r.relkind = 'm' AND r.relname NOT IN (SELECT name FROM server_state) AND l.outcome IS DISTINCT FROM 'refreshed'
 $$, 'each can be refreshed');
 
 SELECT is_empty($$

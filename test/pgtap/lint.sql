@@ -2,7 +2,7 @@
 -- enumerates its offenders among the extension's members and must find none.
 
 BEGIN;
-SELECT plan(33);
+SELECT plan(37);
 
 CREATE TEMP VIEW ours AS
 SELECT d.classid, d.objid
@@ -24,7 +24,8 @@ JOIN ours o ON o.objid = p.oid AND o.classid = 'pg_proc'::regclass
 JOIN pg_language l ON l.oid = p.prolang;
 
 CREATE TEMP VIEW our_trigger AS
-SELECT t.oid, t.tgname, r.name AS relation, t.tgfoid::regprocedure AS function, t.tgfoid, t.tgconstraint, t.tgenabled, t.tgtype
+SELECT t.oid, t.tgname, r.name AS relation, t.tgfoid::regprocedure AS function, t.tgfoid, t.tgconstraint, t.tgenabled, t.tgtype,
+       t.tgargs, t.tgrelid
 FROM pg_trigger t JOIN our_relation r ON r.oid = t.tgrelid
 WHERE NOT t.tgisinternal;
 
@@ -114,8 +115,10 @@ SELECT set_eq($$ SELECT f.name::text FROM our_function f WHERE f.is_public $$, A
     'attribution.uuid_v7()',
     -- what row security itself calls
     'attribution.current_tenant()',
-    'attribution.check_tenant(uuid)'
-], 'PUBLIC may execute pure functions and the tenant of its own session, nothing else');
+    'attribution.check_tenant(uuid)',
+    -- what triggers ask in their WHEN clauses, with the rights of whoever writes
+    'attribution.is_replicated_row()'
+], 'PUBLIC may execute pure functions and what concerns its own session, nothing else');
 
 SELECT is_empty($$
     SELECT f.name FROM our_function f WHERE f.proleakproof
@@ -162,6 +165,7 @@ $$, ARRAY[
     'attribution.ingest_event(uuid,text,text,timestamp with time zone,bigint,text,text,uuid,text,uuid,jsonb)',
     'attribution.keyed_event_id(uuid,text,text)',
     'attribution.post_allocations(uuid,text,timestamp with time zone,timestamp with time zone)',
+    'attribution.prune_refresh_log(interval)',
     'attribution.refresh(text,text)',
     'attribution.refresh_all(text)',
     'attribution.unbalanced_allocations(uuid,text)'
@@ -182,20 +186,20 @@ SELECT is_empty($$
         CASE f.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, f.oid::regproc,
         (SELECT string_agg(format('NULL::%s', a.type::regtype), ', ' ORDER BY a.n) FROM unnest(f.proargtypes::oid[]) WITH ORDINALITY AS a (type, n)),
         CASE f.prokind WHEN 'w' THEN ' OVER ()' END)) AS s (sqlstate)
-    WHERE f.prorettype <> 'trigger'::regtype AND s.sqlstate NOT IN ('00000', '22004', '2D000')
+    WHERE f.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND s.sqlstate NOT IN ('00000', '22004', '2D000')
 $$, 'a call with NULLs alone returns or is refused with 22004');
 
 SELECT is_empty($$
     SELECT f.name, f.provolatile, f.proisstrict, f.proparallel, f.is_public, f.lanname
     FROM our_function f
-    WHERE f.prorettype = 'trigger'::regtype
+    WHERE f.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype)
       AND (f.provolatile, f.proisstrict, f.proparallel, f.is_public, f.lanname) IS DISTINCT FROM ('v', false, 'u', false, 'c')
 $$, 'trigger functions are volatile C functions for triggers alone');
 
 SELECT is_empty($$
     SELECT f.name, s.sqlstate
     FROM our_function f, pg_temp.sqlstate_of(format('SELECT %s', f.name)) AS s (sqlstate)
-    WHERE f.prorettype = 'trigger'::regtype AND s.sqlstate NOT IN ('0A000', '39P01')
+    WHERE f.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) AND s.sqlstate NOT IN ('0A000', '39P01')
 $$, 'and refuse to be called by hand');
 
 -- --- Row security ------------------------------------------------------------------------------------
@@ -245,9 +249,10 @@ SELECT is_empty($$
     WHERE a.grantee <> r.relowner
 $$, 'and nothing to a role by the installation itself');
 
--- A view reads with the rights of its owner, who stands outside row security.
+-- A view reads with the rights of its owner, who stands outside row security. Logs of changes may be
+-- counted, which depends on none of their columns; refresh_state has no row of a tenant.
 SELECT is_empty($$
-    SELECT v.name, read.name AS reads
+    SELECT v.name, read.name AS reads, d.refobjsubid AS reads_column
     FROM our_relation v
     JOIN pg_class c ON c.oid = v.oid
     JOIN pg_rewrite w ON w.ev_class = v.oid
@@ -255,7 +260,17 @@ SELECT is_empty($$
     JOIN our_relation read ON read.oid = d.refobjid
     WHERE v.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_invoker=true}', false)
       AND (read.relkind = 'm' OR read.oid IN (SELECT oid FROM tenant_table))
+      AND NOT (v.relname = 'refresh_status' AND read.relname = 'refresh_state')
+      AND NOT (v.relname = 'refresh_status' AND d.refobjsubid = 0 AND read.relname IN (
+          'allocation_summary_changes', 'realtime_revenue_changes', 'reconciliation_status_changes'))
 $$, 'no view of the owner''s rights reads rows of tenants');
+
+SELECT is_empty($$
+    SELECT a.attname
+    FROM pg_attribute a
+    WHERE a.attrelid IN ('attribution.refresh_state'::regclass, 'attribution.refresh_doubts'::regclass, 'attribution.refresh_status'::regclass)
+      AND (a.atttypid = 'uuid'::regtype OR a.attname ~ 'tenant|cents')
+$$, 'what says how views are refreshed has no column for a tenant or an amount');
 
 SELECT is_empty($$
     SELECT r.name, pg_get_viewdef(r.oid) AS definition
@@ -274,11 +289,43 @@ SELECT is_empty($$
     SELECT t.relation, t.tgname, t.tgenabled FROM our_trigger t WHERE t.tgconstraint <> 0 AND t.tgenabled <> 'A'
 $$, 'constraint triggers are enabled always, under session_replication_role = replica too');
 
--- touch_updated_at() promises nothing: a replica keeps the times of its source.
+-- touch_updated_at() promises nothing: a replica keeps the times of its source. What notices rows of
+-- logical replication is enabled where such rows come in, and nowhere else.
 SELECT is_empty($$
     SELECT t.relation, t.tgname, t.tgenabled FROM our_trigger t
-    WHERE t.tgenabled <> 'A' AND t.function <> 'attribution.touch_updated_at()'::regprocedure
+    WHERE t.tgenabled <> CASE WHEN t.tgname LIKE '%\_follows\_replication' THEN 'R' ELSE 'A' END
+      AND t.function <> 'attribution.touch_updated_at()'::regprocedure
 $$, 'so is every other trigger that keeps a promise');
+
+-- tgtype: 1 row, 4 insert, 8 delete, 16 update, 32 truncate. Neither BEFORE (2) nor INSTEAD (64).
+SELECT is_empty($$
+    SELECT t.relation, t.tgname, t.function, t.tgtype FROM our_trigger t
+    WHERE t.tgname LIKE '%\_follows\_replication'
+      AND (t.tgtype <> 1 + 4 + 8 + 16 OR t.function <> 'attribution.doubt_view()'::regprocedure
+           OR pg_get_triggerdef(t.oid) !~ 'WHEN \(attribution\.is_replicated_row\(\)\)')
+$$, 'a trigger for logical replication is fired by every row of it');
+
+-- The insert of an event is no change: it has no allocations yet.
+SELECT is_empty($$
+    SELECT v.name, read.name AS reads, missing.what
+    FROM our_relation v
+    JOIN pg_rewrite w ON w.ev_class = v.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
+    JOIN our_relation read ON read.oid = d.refobjid AND read.relkind = 'r'
+    CROSS JOIN (VALUES (4, 'insert'), (8, 'delete'), (16, 'update'), (32, 'truncate'), (0, 'replication')) AS missing (bit, what)
+    WHERE v.relkind = 'm' AND (read.relname, missing.what) <> ('attribution_events', 'insert')
+      AND NOT EXISTS (
+          SELECT 1 FROM our_trigger t
+          WHERE t.tgrelid = read.oid AND t.tgargs = convert_to(v.relname, 'UTF8') || '\x00'::bytea
+            AND (t.tgname LIKE '%\_follows\_replication') = (missing.what = 'replication')
+            AND t.tgtype & missing.bit = missing.bit)
+$$, 'every table that a materialized view reads logs its changes for it, or puts it in doubt');
+
+SELECT set_eq(
+    $$ SELECT e.evtname::text, e.evtevent::text, e.evtenabled::text FROM pg_event_trigger e
+       JOIN ours o ON o.objid = e.oid AND o.classid = 'pg_event_trigger'::regclass $$,
+    $$ VALUES ('attribution_notices_refresh', 'ddl_command_end', 'A') $$,
+    'a refresh by hand is noticed, always');
 
 -- --- Dumps -------------------------------------------------------------------------------------------
 

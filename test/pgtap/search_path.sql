@@ -4,7 +4,7 @@
 -- outcome must be the same to the letter.
 
 BEGIN;
-SELECT plan(7);
+SELECT plan(8);
 \ir include/two_tenants.sql
 
 -- --- The attack ---------------------------------------------------------------------------------------
@@ -133,7 +133,18 @@ FROM (VALUES
         'SELECT ROW(r.view_name, r.mode, r.rows_changed, r.outcome, r.error) FROM attribution.refresh(''mv_realtime_revenue'', ''concurrent'') r'),
     ('tap_operator', 'attribution.refresh(text,text)',
         'SELECT ROW(r.view_name, r.mode, r.rows_changed, r.outcome, r.error) FROM attribution.refresh(''mv_reconciliation_status'') r'),
+    ('tap_operator', 'attribution.refresh(text,text)',
+        'SELECT ROW(r.view_name, r.mode, r.rows_changed, r.outcome, r.error) FROM attribution.refresh(''mv_allocation_summary'', ''incremental'') r'),
+    ('tap_operator', 'attribution.refresh(text,text)',
+        'SELECT ROW(r.view_name, r.mode, r.rows_changed, r.outcome, r.error) FROM attribution.refresh(''mv_realtime_revenue'', ''incremental'') r'),
+    ('tap_operator', 'attribution.refresh(text,text)',
+        'SELECT ROW(r.view_name, r.mode, r.rows_changed, r.outcome, r.error) FROM attribution.refresh(''mv_reconciliation_status'', ''incremental'') r'),
     ('tap_operator', 'attribution.refresh_all(text)', 'CALL attribution.refresh_all()'),
+    ('tap_operator', 'attribution.refresh_doubt(text)', 'SELECT attribution.refresh_doubt(''mv_allocation_summary'')'),
+    ('tap_operator', 'refresh_status', 'SELECT pg_catalog.string_agg(ROW(s.view_name, s.mode, s.pending_changes, s.doubt)::pg_catalog.text, '' '') FROM attribution.refresh_status s'),
+    ('tap_operator', 'attribution.prune_refresh_log(interval)', 'SELECT attribution.prune_refresh_log(''-1 day'')'),
+    ('tap_writer', 'attribution.is_replicated_row()', 'SELECT attribution.is_replicated_row()'),
+    ('owner', 'refresh by hand', 'REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue'),
     ('owner', 'attribution.grant_access(name,text)', 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
     ('owner', 'attribution.bind_tenant(name,uuid)', 'SELECT attribution.bind_tenant(''tap_nobody'', %1$L)'),
     ('owner', 'attribution.bind_tenant(name,uuid)', 'SELECT attribution.bind_tenant(''tap_bound_reader'', NULL)'),
@@ -149,6 +160,8 @@ FROM (VALUES
     ('owner', 'revenue', 'UPDATE attribution.attribution_events SET revenue_cents = 5 WHERE event_type OPERATOR(pg_catalog.=) ''conversion'''),
     ('owner', 'revenue of what is not allocated', 'UPDATE attribution.attribution_events SET revenue_cents = 5 WHERE id OPERATOR(pg_catalog.=) %3$L'),
     ('owner', 'key of an allocation', 'UPDATE attribution.attribution_allocations SET channel = ''z'' WHERE channel OPERATOR(pg_catalog.=) ''channel of A'''),
+    ('owner', 'decimals', 'UPDATE attribution.currencies SET decimals = 4 WHERE code OPERATOR(pg_catalog.=) ''USD'''),
+    ('owner', 'truncated tables', 'TRUNCATE attribution.attribution_allocations CASCADE'),
     ('owner', 'currency', 'UPDATE attribution.tenants SET currency = ''EUR'''),
     ('owner', 'name', 'UPDATE attribution.tenants SET name = ''x'' WHERE id OPERATOR(pg_catalog.=) %1$L'),
     ('owner', 'model', 'UPDATE attribution.attribution_models SET method = ''linear'''),
@@ -183,6 +196,11 @@ SELECT is_empty($$
     FROM outcome
     WHERE (plain_state, plain_result, plain_message) IS DISTINCT FROM (state, result, message)
 $$, 'every outcome is the same as without the attack');
+-- A refresh that fails is a result.
+SELECT is_empty($$
+    SELECT DISTINCT statement, plain_state, plain_result FROM outcome
+    WHERE name = 'attribution.refresh(text,text)' AND coalesce(plain_result !~ ',[0-9]+,refreshed,' OR statement ~ 'incremental' AND plain_result ~ ',0,', true)
+$$, 'a refresh is one, and an incremental one writes rows');
 SELECT cmp_ok((SELECT count(DISTINCT name) FROM outcome WHERE plain_state = '00000'), '>=', 25::bigint, 'and most of them are successes');
 
 SELECT * FROM finish();

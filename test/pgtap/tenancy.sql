@@ -18,7 +18,8 @@ INSERT INTO access VALUES
 
 -- No rows of tenants in these.
 CREATE TEMP TABLE shared_relation (name text);
-INSERT INTO shared_relation VALUES ('attribution.currencies'), ('attribution.refresh_log'), ('attribution.refresh_status');
+INSERT INTO shared_relation VALUES ('attribution.currencies'), ('attribution.refresh_log'), ('attribution.refresh_status'),
+    ('attribution.refresh_state'), ('attribution.refresh_doubts');
 
 CREATE TEMP TABLE owner_sees AS
 SELECT r.name, (pg_temp.run_as(current_user, '', format('SELECT count(*) FROM %s t WHERE t::text ~ ''bbbbbbbb|SECRET-B|987654''', r.name))).result::bigint AS rows_of_b
@@ -257,6 +258,9 @@ INSERT INTO call VALUES
         'SELECT attribution.post_allocations(%1$L, %3$L)'),
     ('attribution.refresh(text,text)', 3, true, 'SELECT attribution.refresh(''mv_realtime_revenue'')'),
     ('attribution.refresh_all(text)', 3, true, 'CALL attribution.refresh_all()'),
+    ('attribution.refresh_doubt(text)', 3, true, 'SELECT coalesce(attribution.refresh_doubt(''mv_realtime_revenue''), ''none'')'),
+    ('attribution.prune_refresh_log(interval)', 3, true, 'SELECT attribution.prune_refresh_log()'),
+    ('attribution.is_replicated_row()', 1, true, 'SELECT attribution.is_replicated_row()'),
     ('attribution.grant_access(name,text)', 4, false, 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
     ('attribution.bind_tenant(name,uuid)', 4, false, 'SELECT attribution.bind_tenant(''tap_nobody'', %1$L)');
 

@@ -80,6 +80,13 @@ SELECT attribution.refresh(view_name) FROM unnest(ARRAY['mv_allocation_summary',
 \g /dev/null
 RESET attribution.tenant_id;
 
+-- What has changed since waits in the logs.
+SELECT attribution.allocate_event(t.id, t.conversion_id, 'late ' || t.secret, ARRAY['channel ' || t.secret], ARRAY[1])
+FROM (VALUES (pg_temp.a(), pg_temp.a(2), 'of A'), (pg_temp.b(), pg_temp.b(2), 'SECRET-B')) AS t (id, conversion_id, secret)
+\g /dev/null
+UPDATE attribution.revenue_ledger SET is_verified = true, verified_at = '2026-01-08 10:00Z' WHERE reverses_id IS NOT NULL;
+UPDATE attribution.reconciliation_runs SET last_run_at = '2026-01-08 10:00Z' WHERE state = 'running';
+
 CREATE TEMP VIEW ours AS
 SELECT d.classid, d.objid
 FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND d.refclassid = 'pg_extension'::regclass
@@ -97,7 +104,7 @@ FROM our_relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 A
 CREATE TEMP VIEW our_function AS
 SELECT p.oid::regprocedure::text AS name, p.oid
 FROM pg_proc p JOIN ours o ON o.objid = p.oid AND o.classid = 'pg_proc'::regclass
-WHERE p.prorettype <> 'trigger'::regtype;
+WHERE p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype);
 
 CREATE TEMP VIEW tenant_table AS
 SELECT r.*, CASE r.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END AS tenant_column
