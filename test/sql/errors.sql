@@ -169,7 +169,12 @@ INSERT INTO promised (what, state, call) VALUES
     ('refresh: argument null',            '22004', $$SELECT attribution.refresh('mv_realtime_revenue', NULL)$$),
     ('refresh: unknown view',             '22023', $$SELECT attribution.refresh('mv_unknown')$$),
     ('refresh: unknown mode',             '22023', $$SELECT attribution.refresh('mv_realtime_revenue', 'fast')$$),
-    ('refresh: mode incremental',         '0A000', $$SELECT attribution.refresh('mv_realtime_revenue', 'incremental')$$),
+    -- A failure is a row of the log and a WARNING.
+    ('refresh: incremental in doubt',      '55000', $$REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
+        DO $do$ DECLARE error text := (SELECT l.error FROM attribution.refresh('mv_realtime_revenue', 'incremental') AS l);
+        BEGIN RAISE EXCEPTION '%', substr(error, 8) USING ERRCODE = left(error, 5); END $do$ $$),
+    ('refresh_doubt: unknown view',       '22023', $$SELECT attribution.refresh_doubt('mv_unknown')$$),
+    ('log of changes written by hand',    '42809', $$DELETE FROM attribution.realtime_revenue_changes$$),
     ('refresh_all in a transaction block', '2D000', $$CALL attribution.refresh_all()$$),
     ('view read before its first refresh', '55000', $$REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue WITH NO DATA; SELECT attribution.realtime_revenue('$t')$$);
 INSERT INTO promised (what, state, constraint_name, call) VALUES
@@ -183,6 +188,8 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('setting: tenant_id is no UUID',     '22023', '', $$SET attribution.tenant_id = 'a shop'$$),
     ('setting: unknown name',             '42602', '', $$SET attribution.tenant = 'a shop'$$),
     ('setting: tolerance out of range',   '22023', '', $$SET attribution.sum_tolerance_cents = -1$$),
+    ('setting: log limit out of range',   '22023', '', $$SET attribution.change_log_limit = 0$$),
+    ('setting: log limit by a user',      '42501', '', $$SET LOCAL ROLE regress_attribution_stranger; SET attribution.change_log_limit = '1MB'$$),
     ('setting: tolerance by a user',      '42501', '', $$SET LOCAL ROLE regress_attribution_stranger; SET attribution.sum_tolerance_cents = 1$$),
     ('tenant of another: posting',        '42501', '', $$SET LOCAL ROLE regress_attribution_stranger; SELECT attribution.post_allocations('$t', '1')$$),
     ('tenant of another: revenue',        '42501', '', $$SET LOCAL ROLE regress_attribution_stranger; SELECT attribution.realtime_revenue('$t')$$),
@@ -198,7 +205,9 @@ INSERT INTO promised (what, state, call) VALUES
     ('read-only: ingest_event',           '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.ingest_event('$t', 's', 'conversion', '2024-03-01 12:00Z', 100, 'test:order:1')$$),
     ('read-only: post_allocations',       '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.post_allocations('$t', '1')$$),
     ('read-only: refresh',                '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.refresh('mv_realtime_revenue')$$),
-    ('trigger function called',           '39P01', $$SELECT attribution.check_allocation_sum()$$);
+    ('trigger function called',           '39P01', $$SELECT attribution.check_allocation_sum()$$),
+    ('capturing trigger function called', '39P01', $$SELECT attribution.capture_summary_change()$$),
+    ('event trigger function called',     '39P01', $$SELECT attribution.notice_refresh()$$);
 
 -- Each call as a transaction of its own would end; nothing stays.
 CREATE FUNCTION pg_temp.outcome(call text, OUT state text, OUT constraint_name text, OUT message text) LANGUAGE plpgsql AS $$

@@ -11,6 +11,7 @@ SET timezone = 'UTC';
 REFRESH MATERIALIZED VIEW attribution.mv_allocation_summary WITH NO DATA;
 REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue WITH NO DATA;
 REFRESH MATERIALIZED VIEW attribution.mv_reconciliation_status WITH NO DATA;
+REFRESH MATERIALIZED VIEW attribution.refresh_state;
 DELETE FROM attribution.refresh_log;
 INSERT INTO attribution.tenants (id, name, currency) VALUES
     (:a, 'refresh a', 'USD'),
@@ -57,8 +58,9 @@ SELECT * FROM attribution.reconciliation_status('4ef4e500-0000-4000-8000-0000000
 --
 -- Modes
 --
--- Concurrent mode cannot fill a view that was never filled: a failure, logged, with a warning.
+-- Concurrent mode cannot fill a view that was never filled, nor can incremental mode: a failure, logged, with a warning.
 SELECT * FROM pg_temp.refresh('mv_allocation_summary', 'concurrent');
+SELECT * FROM pg_temp.refresh('mv_allocation_summary', 'incremental');
 -- auto can.
 CREATE TEMP TABLE run AS SELECT * FROM pg_temp.refresh('mv_allocation_summary');
 SELECT mode_used, outcome, error, rows_changed = (SELECT count(*) FROM attribution.mv_allocation_summary) AS all_rows FROM run;
@@ -78,7 +80,7 @@ FROM attribution.realtime_revenue(:a);
 SELECT * FROM pg_temp.refresh('mv_allocation_summary');
 SELECT * FROM pg_temp.refresh('mv_realtime_revenue', 'concurrent');
 SELECT * FROM pg_temp.refresh('mv_reconciliation_status');
--- A change writes what changed: a row that is new; a row that differs is deleted and inserted.
+-- A change writes what changed: a row that is new; a row that differs; one that is gone.
 INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES (:a, :e1, '2', 'radio', 12345);
 SELECT * FROM pg_temp.refresh('mv_allocation_summary');
 BEGIN;
@@ -89,9 +91,11 @@ SELECT * FROM pg_temp.refresh('mv_allocation_summary');
 DELETE FROM attribution.attribution_allocations WHERE tenant_id = :a AND model_version = '2';
 SELECT * FROM pg_temp.refresh('mv_allocation_summary');
 UPDATE attribution.reconciliation_runs SET state = 'running' WHERE tenant_id = :a AND id = '4ef4e500-0000-4000-8000-0000000000c3';
-SELECT * FROM pg_temp.refresh('mv_reconciliation_status');
+SELECT * FROM pg_temp.refresh('mv_reconciliation_status', 'incremental');
+-- Concurrent mode deletes and inserts a row that differs, and the log has nothing left to tell.
 UPDATE attribution.revenue_ledger SET is_verified = true, verified_at = '2024-03-05 00:00Z' WHERE tenant_id = :a;
-SELECT * FROM pg_temp.refresh('mv_realtime_revenue');
+SELECT * FROM pg_temp.refresh('mv_realtime_revenue', 'concurrent');
+SELECT * FROM pg_temp.refresh('mv_realtime_revenue', 'incremental');
 SELECT total_revenue, verified, verified_revenue_cents, verified_count FROM attribution.mv_realtime_revenue WHERE tenant_id = :a;
 CALL pg_temp.compare();
 -- A view that drifted from its tables is seen by the oracle.
@@ -131,21 +135,43 @@ DELETE FROM attribution.refresh_log;
 DROP INDEX attribution.idx_mv_realtime_revenue_tenant_id;
 INSERT INTO attribution.reconciliation_runs (tenant_id, id, state, last_run_at) VALUES
     ('4ef4e500-0000-4000-8000-00000000000b', '4ef4e500-0000-4000-8000-0000000000c4', 'completed', '2024-03-01 00:00Z');
-CALL attribution.refresh_all();
+CALL attribution.refresh_all('concurrent');
 SELECT view_name, mode, rows_changed, outcome, error FROM attribution.refresh_log ORDER BY id;
 SELECT view_name, outcome, error, refreshed_at IS NULL AS never_refreshed FROM attribution.refresh_status ORDER BY view_name;
 -- The function warns too, and what the transaction did before stays.
 BEGIN;
 INSERT INTO attribution.tenants (id, name) VALUES ('4ef4e500-0000-4000-8000-00000000000f', 'refresh f');
-SELECT * FROM pg_temp.refresh('mv_realtime_revenue');
+SELECT * FROM pg_temp.refresh('mv_realtime_revenue', 'incremental');
 COMMIT;
 SELECT name FROM attribution.tenants WHERE id = '4ef4e500-0000-4000-8000-00000000000f';
 SELECT count(*) AS failures FROM attribution.refresh_log WHERE outcome = 'failed';
--- Full mode needs no unique index.
-SELECT mode_used, outcome, error FROM pg_temp.refresh('mv_realtime_revenue', 'full');
+-- Full mode needs no unique index, so auto goes back to it. An index with a condition, or on an expression, is none.
+SELECT mode_used, outcome, error FROM pg_temp.refresh('mv_realtime_revenue');
+CALL pg_temp.compare();
+CREATE UNIQUE INDEX partial ON attribution.mv_realtime_revenue (tenant_id) WHERE tenant_id IS NOT NULL;
+CREATE UNIQUE INDEX computed ON attribution.mv_realtime_revenue ((tenant_id::text));
+SELECT mode_used, outcome, error FROM pg_temp.refresh('mv_realtime_revenue');
+DROP INDEX attribution.partial, attribution.computed;
+INSERT INTO attribution.tenants (id, name) VALUES ('4ef4e500-0000-4000-8000-0000000000f1', 'refresh f1');
 CREATE UNIQUE INDEX idx_mv_realtime_revenue_tenant_id ON attribution.mv_realtime_revenue (tenant_id);
 COMMENT ON INDEX attribution.idx_mv_realtime_revenue_tenant_id IS 'Query path: realtime revenue of a tenant. Target p95: 50 ms.';
+-- With the index again, the next one is incremental.
+SELECT * FROM pg_temp.refresh('mv_realtime_revenue');
+CALL pg_temp.compare();
+
+--
+-- Incremental mode refuses when the log does not tell what changed (test/sql/capture.sql has all reasons)
+--
+DELETE FROM attribution.refresh_log;
+REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
+INSERT INTO attribution.tenants (id, name) VALUES ('4ef4e500-0000-4000-8000-0000000000f2', 'refresh f2');
+CALL attribution.refresh_all('incremental');
+SELECT view_name, mode, rows_changed, outcome, error FROM attribution.refresh_log ORDER BY id;
+SELECT view_name, outcome, pending_changes, doubt FROM attribution.refresh_status ORDER BY view_name;
 CALL attribution.refresh_all();
+SELECT view_name, mode, rows_changed, outcome, pending_changes, doubt FROM attribution.refresh_status ORDER BY view_name;
+CALL attribution.refresh_all('incremental');
+SELECT view_name, mode, rows_changed, outcome, pending_changes, doubt FROM attribution.refresh_status ORDER BY view_name;
 CALL pg_temp.compare();
 DELETE FROM attribution.refresh_log;
 
@@ -161,10 +187,11 @@ CALL pg_temp.attempt($$SELECT attribution.refresh('public.mv_realtime_revenue')$
 CALL pg_temp.attempt($$SELECT attribution.refresh('MV_REALTIME_REVENUE')$$);
 CALL pg_temp.attempt($$SELECT attribution.refresh('mv_realtime_revenue', 'fast')$$);
 CALL pg_temp.attempt($$SELECT attribution.refresh('mv_realtime_revenue', '')$$);
-CALL pg_temp.attempt($$SELECT attribution.refresh('mv_realtime_revenue', 'incremental')$$);
+CALL pg_temp.attempt($$SELECT attribution.refresh('mv_realtime_revenue', 'Incremental')$$);
 CALL attribution.refresh_all(NULL);
 CALL attribution.refresh_all('fast');
-CALL attribution.refresh_all('incremental');
+CALL pg_temp.attempt($$SELECT attribution.refresh_doubt('mv_unknown')$$);
+SELECT attribution.refresh_doubt(NULL);
 -- A snapshot that is already taken would fill the view with the past.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT attribution.refresh('mv_realtime_revenue');
@@ -187,6 +214,7 @@ BEGIN;
 DECLARE c CURSOR FOR SELECT tenant_id FROM attribution.mv_realtime_revenue;
 FETCH 0 FROM c;
 SELECT * FROM pg_temp.refresh('mv_realtime_revenue', 'full');
+SELECT * FROM pg_temp.refresh('mv_realtime_revenue', 'incremental');
 ROLLBACK;
 
 --
