@@ -404,12 +404,25 @@ void refresh_whole(Oid view, Mode mode, bool was_known, Run* run) {
     UnregisterSnapshot(snapshot);
 }
 
+/// Refuses what a statement of this session would have counted twice: it has written to the ledger,
+/// which a refresh sees, and logs that at its end.
+void check_ledger_not_in_use(const TrackedView& view) {
+    if (strcmp(view.name, "mv_realtime_revenue") != 0)
+        return; // keys may be looked at twice
+    Relation ledger = table_open(
+        get_relname_relid("revenue_ledger", get_namespace_oid("attribution", false)),
+        AccessShareLock);
+    CheckTableNotInUse(ledger, "refresh what is computed from");
+    table_close(ledger, AccessShareLock);
+}
+
 /// Locks the view, decides what to do under a newer snapshot, and does it; fills in mode and
 /// rows_changed.
 void refresh_view(Oid view_id, Mode wanted, Run* run) {
     SPI_connect();
     // The weakest lock that keeps REFRESH out: who needs more takes more below.
     Relation view = table_open(view_id, RowExclusiveLock);
+    check_ledger_not_in_use(*run->view);
     const Snapshot snapshot = newest_snapshot();
     // Read after the snapshot: triggers that changed before it are noticed.
     const char* captured_by = describe_capture(*run->view);
