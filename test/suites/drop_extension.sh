@@ -198,6 +198,12 @@ RESET SESSION AUTHORIZATION;
 CALL attribution.refresh_all();
 SELECT total_revenue_cents FROM attribution.realtime_revenue('aaaaaaaa-0000-4000-8000-000000000000');
 SELECT state FROM attribution.reconciliation_status('aaaaaaaa-0000-4000-8000-000000000000');
+INSERT INTO attribution.tenants (name) VALUES ('b');
+SELECT mode, rows_changed FROM attribution.refresh('mv_realtime_revenue');
+REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
+SELECT attribution.refresh_doubt('mv_realtime_revenue');
+CALL attribution.refresh_all();
+SELECT DISTINCT doubt IS NULL FROM attribution.refresh_status;
 SQL
 }
 
@@ -227,7 +233,7 @@ everything_in() {
 SELECT c.relname || ': ' || count FROM pg_class c, LATERAL (
     SELECT (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %s', c.oid::regclass), false, true, '')))[1]::text AS count) n
 WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r'
-  AND c.relname NOT IN ('pg_statistic', 'pg_authid', 'pg_database', 'pg_shdepend', 'pg_auth_members') ORDER BY 1;
+  AND c.relname NOT IN ('pg_statistic', 'pg_namespace', 'pg_authid', 'pg_database', 'pg_shdepend', 'pg_auth_members') ORDER BY 1;
 SELECT 'on shared objects: ' || count(*) FROM pg_shdepend WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database());
 SELECT pg_describe_object('pg_class'::regclass, oid, 0) FROM pg_class WHERE oid >= 16384 ORDER BY 1;
 SELECT pg_describe_object('pg_proc'::regclass, oid, 0) FROM pg_proc WHERE oid >= 16384 ORDER BY 1;
@@ -249,6 +255,7 @@ SELECT 'constraint', c.relname, k.conname, pg_get_constraintdef(k.oid) FROM c JO
 SELECT 'index', c.relname, pg_get_indexdef(c.oid) FROM c WHERE relkind = 'i' ORDER BY relname;
 SELECT 'view', c.relname, pg_get_viewdef(c.oid) FROM c WHERE relkind IN ('v', 'm') ORDER BY relname;
 SELECT 'trigger', c.relname, t.tgenabled, pg_get_triggerdef(t.oid) FROM c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal ORDER BY c.relname, t.tgname;
+SELECT 'event trigger', evtname, evtevent, evttags, evtenabled, evtfoid::regproc, obj_description(oid, 'pg_event_trigger') FROM pg_event_trigger ORDER BY evtname;
 SELECT 'policy', c.relname, p.polname, p.polcmd, p.polroles, pg_get_expr(p.polqual, c.oid), pg_get_expr(p.polwithcheck, c.oid)
 FROM c JOIN pg_policy p ON p.polrelid = c.oid ORDER BY c.relname, p.polname;
 SELECT 'function', p.oid::regprocedure, p.proacl, pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc')
