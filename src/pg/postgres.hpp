@@ -36,6 +36,7 @@ extern "C" {
 #include "commands/event_trigger.h"    // REFRESH made by hand
 #include "commands/tablecmds.h"        // views that are in use
 #include "commands/trigger.h"          // trigger data
+#include "common/int.h"                // sums that may overflow
 #include "executor/executor.h"         // indexes of materialized views
 #include "executor/spi.h"              // queries
 #include "fmgr.h"                      // the calling convention
