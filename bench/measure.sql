@@ -41,9 +41,11 @@ FROM attribution.attribution_allocations a
             ELSE (p.id, p.weight::text, p.allocation_ratio, p.allocated_revenue_cents, p.correlation_id)
                 IS NOT DISTINCT FROM (a.id, a.weight::text, a.allocation_ratio, a.allocated_revenue_cents, a.correlation_id)
             END \gset
--- What is captured is logged: every event, under one model version.
-SELECT count(DISTINCT (c.tenant_id, c.event_id)) = CASE WHEN :'variant' IN ('batches', 'ours', 'captured') THEN :events ELSE 0 END
-       AS logged
+-- What is captured is logged, every event, of a view that is known; else nothing is.
+SELECT CASE WHEN :'variant' IN ('batches', 'ours', 'captured')
+            THEN count(DISTINCT (c.tenant_id, c.event_id)) = :events
+                AND attribution.refresh_doubt('mv_allocation_summary') IS NULL
+            ELSE count(*) = 0 END AS logged
 FROM attribution.allocation_summary_changes c \gset
 \if :complete
 \else
