@@ -141,9 +141,14 @@ bool is_full(Relation log, BlockNumber blocks) {
 
 /// The log of the view, to append to; nullptr when the changes need not be logged.
 Relation open_log(const TrackedView& view) {
+    // Up to this size, but not past the limit, this backend logs without another look: to log in
+    // vain does no harm.
+    static constinit BlockNumber looked_up_to[tracked_views.size()] = {};
+    BlockNumber& looked = looked_up_to[&view - tracked_views.data()];
+    const BlockNumber limit = change_log_limit_mb * small_log_blocks;
     Relation log = open_own(view.changes, RowExclusiveLock);
     const BlockNumber blocks = RelationGetNumberOfBlocks(log);
-    if (blocks <= small_log_blocks)
+    if (blocks <= std::max(small_log_blocks, std::min(looked, limit)))
         return log;
     bool fenced;
     bool leave_out = may_leave_out(view, &fenced);
@@ -151,8 +156,10 @@ Relation open_log(const TrackedView& view) {
         append_doubt(view, "the log of changes reached attribution.change_log_limit");
         leave_out = true;
     }
-    if (!leave_out)
+    if (!leave_out) {
+        looked = blocks + small_log_blocks;
         return log;
+    }
     table_close(log, NoLock);
     return nullptr;
 }

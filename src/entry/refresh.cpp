@@ -36,6 +36,9 @@ constexpr uint16 refresher_lock_class = 3;
 /// reads them all and compares [bench/refresh].
 constexpr double rows_per_key = 2;
 
+constexpr const char* not_captured =
+    "a trigger that captures its changes is missing or not enabled as it was installed";
+
 enum class Mode { automatic, incremental, concurrent, full };
 
 constexpr std::array<const char*, 4> mode_names = {"auto", "incremental", "concurrent", "full"};
@@ -334,13 +337,18 @@ bool is_cheaper(const TrackedView& tracked, Relation view, Snapshot snapshot) {
     table_close(log, NoLock);
     if (most * rows_per_key <= view_rows || most <= 10'000)
         return true;
-    pg::Query count = {
-        .sql = psprintf("SELECT count(*) FROM (SELECT DISTINCT c.* FROM attribution.%s c) d",
-                        tracked.changes),
-        .parameter_count = 0,
-        .parameter_types = {},
-        .cursor_options = 0,
-        .plan = nullptr};
+    // A key without model version is one of those of its event, or stands for about one.
+    const char* keys_of_view =
+        strcmp(tracked.name, "mv_allocation_summary") == 0
+            ? "SELECT coalesce(sum(greatest(e.versions, 1)), 0)::bigint FROM "
+              "(SELECT count(DISTINCT c.model_version) AS versions "
+              "FROM attribution.allocation_summary_changes c GROUP BY c.tenant_id, c.event_id) e"
+            : "SELECT count(DISTINCT c.tenant_id) FROM attribution.reconciliation_status_changes c";
+    pg::Query count = {.sql = keys_of_view,
+                       .parameter_count = 0,
+                       .parameter_types = {},
+                       .cursor_options = 0,
+                       .plan = nullptr};
     pg::run_as_of(count, snapshot, nullptr);
     bool isnull;
     const auto keys = static_cast<double>(DatumGetInt64(pg::result_value(0, 1, &isnull)));
@@ -393,9 +401,7 @@ void refresh_whole(Oid view, Mode mode, bool was_known, Run* run) {
     Relation log = open_log(*run->view);
     consume_log(log, snapshot, nullptr);
     table_close(log, NoLock);
-    const char* doubt = captured_by == nullptr
-                            ? "a trigger that captures its changes is missing or not enabled as it "
-                              "was installed"
+    const char* doubt = captured_by == nullptr ? not_captured
                         : !can_know ? "transactions that did not log their changes were at work"
                         : has_orphans(*run->view) ? "it has allocations whose event is gone"
                                                   : nullptr;
@@ -409,11 +415,26 @@ void refresh_whole(Oid view, Mode mode, bool was_known, Run* run) {
 void check_ledger_not_in_use(const TrackedView& view) {
     if (strcmp(view.name, "mv_realtime_revenue") != 0)
         return; // keys may be looked at twice
-    Relation ledger = table_open(
-        get_relname_relid("revenue_ledger", get_namespace_oid("attribution", false)),
-        AccessShareLock);
+    Relation ledger =
+        table_open(get_relname_relid("revenue_ledger", get_namespace_oid("attribution", false)),
+                   AccessShareLock);
     CheckTableNotInUse(ledger, "refresh what is computed from");
     table_close(ledger, AccessShareLock);
+}
+
+/// Why a refresh cannot be incremental; nullptr when it can: then `*captured_by` describes the
+/// triggers that log for the view. Inside an SPI connection.
+const char* why_whole(const TrackedView& tracked, Relation view, Snapshot snapshot,
+                      const char** captured_by) {
+    // Read after the snapshot: triggers that changed before it are noticed.
+    *captured_by = describe_capture(tracked);
+    if (!RelationIsPopulated(view))
+        return "it is not populated";
+    if (!has_key(view))
+        return "it has no unique index on its key";
+    if (*captured_by == nullptr)
+        return not_captured;
+    return why_unknown(tracked, snapshot, *captured_by);
 }
 
 /// Locks the view, decides what to do under a newer snapshot, and does it; fills in mode and
@@ -424,14 +445,8 @@ void refresh_view(Oid view_id, Mode wanted, Run* run) {
     Relation view = table_open(view_id, RowExclusiveLock);
     check_ledger_not_in_use(*run->view);
     const Snapshot snapshot = newest_snapshot();
-    // Read after the snapshot: triggers that changed before it are noticed.
-    const char* captured_by = describe_capture(*run->view);
-    const char* reason = !RelationIsPopulated(view) ? "it is not populated"
-                         : !has_key(view)           ? "it has no unique index on its key"
-                         : captured_by == nullptr
-                             ? "a trigger that captures its changes is missing or not enabled "
-                               "as it was installed"
-                             : why_unknown(*run->view, snapshot, captured_by);
+    const char* captured_by;
+    const char* reason = why_whole(*run->view, view, snapshot, &captured_by);
     Mode mode = wanted;
     if (mode == Mode::automatic)
         mode = reason == nullptr && is_cheaper(*run->view, view, snapshot) ? Mode::incremental
@@ -577,24 +592,22 @@ ATTRIBUTION_FUNCTION(attribution_refresh_all) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_refresh_doubt) {
-    const entry::TrackedView& view = entry::read_view_name(pg::text_of(PG_GETARG_DATUM(0)));
+    const entry::TrackedView& tracked = entry::read_view_name(pg::text_of(PG_GETARG_DATUM(0)));
+    const Oid view_id = get_relname_relid(tracked.name, get_namespace_oid("attribution", false));
+    if (!OidIsValid(view_id))
+        PG_RETURN_DATUM(CStringGetTextDatum("it does not exist"));
+    const MemoryContext memory = CurrentMemoryContext;
     SPI_connect();
-    const char* captured_by = entry::describe_capture(view);
+    Relation view = table_open(view_id, AccessShareLock);
     const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-    const char* reason =
-        captured_by == nullptr
-            ? "a trigger that captures its changes is missing or not enabled as it "
-              "was installed"
-            : entry::why_unknown(view, snapshot, captured_by);
+    const char* captured_by;
+    const char* reason = entry::why_whole(tracked, view, snapshot, &captured_by);
+    if (reason != nullptr)
+        reason = MemoryContextStrdup(memory, reason);
     UnregisterSnapshot(snapshot);
-    Datum result = Datum{0};
-    if (reason != nullptr) {
-        const MemoryContext inner = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-        result = CStringGetTextDatum(reason);
-        MemoryContextSwitchTo(inner);
-    }
+    table_close(view, AccessShareLock);
     SPI_finish();
     if (reason == nullptr)
         PG_RETURN_NULL();
-    PG_RETURN_DATUM(result);
+    PG_RETURN_DATUM(CStringGetTextDatum(reason));
 }
