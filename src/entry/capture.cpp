@@ -139,11 +139,17 @@ bool is_full(Relation log, BlockNumber blocks) {
     return rows * log_row_bytes > limit || size > 8 * limit;
 }
 
+/// Up to this size, but not past the limit, this backend logs without another look: to log in vain
+/// does no harm.
+constinit BlockNumber looked_up_to[tracked_views.size()] = {};
+
+extern "C" void forget_looks(Datum, Oid) {
+    // One of the relations may have been made anew.
+    std::fill_n(looked_up_to, tracked_views.size(), 0);
+}
+
 /// The log of the view, to append to; nullptr when the changes need not be logged.
 Relation open_log(const TrackedView& view) {
-    // Up to this size, but not past the limit, this backend logs without another look: to log in
-    // vain does no harm.
-    static constinit BlockNumber looked_up_to[tracked_views.size()] = {};
     BlockNumber& looked = looked_up_to[&view - tracked_views.data()];
     const BlockNumber limit = change_log_limit_mb * small_log_blocks;
     Relation log = open_own(view.changes, RowExclusiveLock);
@@ -441,6 +447,10 @@ Datum captured(FunctionCallInfo fcinfo, const char* function_name,
 }
 
 } // namespace
+
+void watch_logs() {
+    CacheRegisterRelcacheCallback(forget_looks, Datum{0});
+}
 
 // ---------------------------------------------------------------------------------------------
 // What is known

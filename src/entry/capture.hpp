@@ -33,6 +33,9 @@ inline constexpr std::array<TrackedView, 3> tracked_views = {
      {"mv_realtime_revenue", "realtime_revenue_changes", 12},
      {"mv_reconciliation_status", "reconciliation_status_changes", 5}}};
 
+/// Registers the invalidation that lets writers look at their logs again.
+void watch_logs();
+
 /// attribution.change_log_limit, in MB.
 extern int change_log_limit_mb;
 

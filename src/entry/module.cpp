@@ -43,4 +43,5 @@ void _PG_init(void) {
     MarkGUCPrefixReserved("attribution");
     watch_tenant_bindings();
     watch_transactions();
+    watch_logs();
 }
