@@ -114,7 +114,7 @@ restored() {
     is "$(state_of copy)" "$(cat "$work/source")" "$way: the same rows, rights, triggers and user objects"
     is "$(ask copy 'SELECT count(*) FROM attribution.refresh_log') $(ask copy 'SELECT count(*) FROM attribution.refresh_state')" '0 0' \
         "$way: the log of refreshes is not part of a dump, nor what is known of the views"
-    is "$(ask copy 'SELECT DISTINCT s.doubt FROM attribution.refresh_status s')" 'it was not refreshed by refresh() since it was installed or restored' \
+    is "$(ask copy 'SELECT DISTINCT s.doubt FROM attribution.refresh_status s')" 'it is not populated' \
         "$way: so nothing is known of them"
     is "$(views_of copy | grep -v ' unpopulated$' | grep -v ' 0 different' || true)" '' "$way: no view is populated and wrong"
     promises_hold "$way"
