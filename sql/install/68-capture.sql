@@ -36,8 +36,8 @@ COMMENT ON MATERIALIZED VIEW attribution.refresh_state IS
 'Internal: a row per materialized view that refresh() has refreshed on this server. Not dumped, not replicated to subscribers.';
 COMMENT ON COLUMN attribution.refresh_state.view_name IS 'The materialized view.';
 COMMENT ON COLUMN attribution.refresh_state.refreshed_at IS 'When its last refresh began: the contents are at least as new.';
-COMMENT ON COLUMN attribution.refresh_state.captured_by IS 'The view, its log and the triggers that write it, as they were then; NULL: its contents are not known to follow the log.';
-COMMENT ON COLUMN attribution.refresh_state.doubt IS 'Why not.';
+COMMENT ON COLUMN attribution.refresh_state.captured_by IS 'The view, its log and the triggers that write it, as they were then; NULL: they did not capture everything.';
+COMMENT ON COLUMN attribution.refresh_state.doubt IS 'Why the contents are not known to follow the log; NULL: they are.';
 
 CREATE MATERIALIZED VIEW attribution.refresh_doubts AS
 SELECT NULL::text AS view_name, NULL::text AS reason, NULL::timestamptz AS raised_at WHERE false;
@@ -69,7 +69,7 @@ CREATE FUNCTION attribution.doubt_view() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_doubt_view';
 COMMENT ON FUNCTION attribution.doubt_view() IS
-'Trigger: the log of the materialized view no longer tells how it differs from its query; the next refresh computes it whole. As a row trigger, for rows of logical replication alone.';
+'Trigger: the log of the materialized view no longer tells how it differs from its query; the next refresh computes it whole.';
 REVOKE ALL ON FUNCTION attribution.doubt_view() FROM PUBLIC;
 CREATE FUNCTION attribution.is_replicated_row() RETURNS boolean
     LANGUAGE c STABLE PARALLEL RESTRICTED
@@ -150,12 +150,12 @@ ALTER TABLE attribution.tenants ENABLE ALWAYS TRIGGER revenue_follows_truncate;
 CREATE TRIGGER revenue_follows_replication AFTER INSERT OR UPDATE OR DELETE ON attribution.tenants
     FOR EACH ROW WHEN (attribution.is_replicated_row()) EXECUTE FUNCTION attribution.doubt_view('mv_realtime_revenue');
 ALTER TABLE attribution.tenants ENABLE REPLICA TRIGGER revenue_follows_replication;
-CREATE TRIGGER revenue_follows_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON attribution.currencies
-    FOR EACH STATEMENT EXECUTE FUNCTION attribution.doubt_view('mv_realtime_revenue');
+CREATE TRIGGER revenue_follows_change AFTER INSERT OR UPDATE OR DELETE ON attribution.currencies
+    FOR EACH ROW EXECUTE FUNCTION attribution.doubt_view('mv_realtime_revenue');
 ALTER TABLE attribution.currencies ENABLE ALWAYS TRIGGER revenue_follows_change;
-CREATE TRIGGER revenue_follows_replication AFTER INSERT OR UPDATE OR DELETE ON attribution.currencies
-    FOR EACH ROW WHEN (attribution.is_replicated_row()) EXECUTE FUNCTION attribution.doubt_view('mv_realtime_revenue');
-ALTER TABLE attribution.currencies ENABLE REPLICA TRIGGER revenue_follows_replication;
+CREATE TRIGGER revenue_follows_truncate AFTER TRUNCATE ON attribution.currencies
+    FOR EACH STATEMENT EXECUTE FUNCTION attribution.doubt_view('mv_realtime_revenue');
+ALTER TABLE attribution.currencies ENABLE ALWAYS TRIGGER revenue_follows_truncate;
 
 -- mv_reconciliation_status: the runs.
 CREATE TRIGGER status_follows_insert AFTER INSERT ON attribution.reconciliation_runs

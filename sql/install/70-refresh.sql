@@ -118,9 +118,11 @@ FROM (VALUES ('mv_allocation_summary', (SELECT count(*) FROM attribution.allocat
 LEFT JOIN LATERAL (
     SELECT l.* FROM attribution.refresh_log l
     WHERE l.view_name = v.view_name ORDER BY l.id DESC LIMIT 1) last_run ON true
-LEFT JOIN attribution.refresh_state s ON s.view_name = v.view_name;
+-- A REFRESH by hand may have put back contents that are older than the last refresh.
+LEFT JOIN attribution.refresh_state s ON s.view_name = v.view_name AND NOT EXISTS (
+    SELECT FROM attribution.refresh_doubts d WHERE d.view_name = v.view_name AND d.reason LIKE 'REFRESH MATERIALIZED VIEW%');
 COMMENT ON VIEW attribution.refresh_status IS
-'One row per materialized view: its last run; when its contents were last computed (the start of that run) and how many seconds ago; how many logged changes wait, several of one key among them; and why the next refresh will be of the whole view, NULL when it can be incremental.';
+'One row per materialized view: its last run; when its contents were last computed (the start of that run) and how many seconds ago, NULL after a REFRESH by hand; how many logged changes wait, several of one key among them; and why the next refresh will be of the whole view, NULL when it can be incremental.';
 
 CREATE FUNCTION attribution.refresh(view_name text, mode text DEFAULT 'auto')
     RETURNS attribution.refresh_log
@@ -161,9 +163,10 @@ BEGIN ATOMIC
     SELECT m.tenant_id, m.total_revenue, m.total_revenue_cents, m.verified,
            extract(epoch FROM clock_timestamp() - s.refreshed_at), s.refreshed_at
     FROM attribution.mv_realtime_revenue m
-    LEFT JOIN attribution.refresh_state s ON s.view_name = 'mv_realtime_revenue'
+    LEFT JOIN attribution.refresh_state s ON s.view_name = 'mv_realtime_revenue' AND NOT EXISTS (
+        SELECT FROM attribution.refresh_doubts d WHERE d.view_name = s.view_name AND d.reason LIKE 'REFRESH MATERIALIZED VIEW%')
     WHERE m.tenant_id = realtime_revenue.tenant_id;
 END;
 COMMENT ON FUNCTION attribution.realtime_revenue(uuid) IS
-'Ledger revenue of a tenant as of the last refresh of mv_realtime_revenue: in currency units and in minor units, whether all of it is verified, and how old that is in seconds. 42501 for a tenant the caller may not act for; 55000 before the first refresh; no row for a tenant newer than the last refresh.';
+'Ledger revenue of a tenant as of the last refresh of mv_realtime_revenue: in currency units and in minor units, whether all of it is verified, and how old that is in seconds (NULL after a REFRESH by hand, until the next refresh). 42501 for a tenant the caller may not act for; 55000 before the first refresh; no row for a tenant newer than the last refresh.';
 REVOKE ALL ON FUNCTION attribution.realtime_revenue(uuid) FROM PUBLIC;

@@ -56,6 +56,17 @@ Relation open_own(const char* name, LOCKMODE lock) {
     return table_open(relation, lock);
 }
 
+/// Opens a log to append to. Nothing keeps an index on it in step.
+Relation open_to_append(const char* name) {
+    Relation relation = open_own(name, RowExclusiveLock);
+    if (relation->rd_rel->relhasindex)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("\"%s\" has an index", name),
+                        errdetail("Changes are appended to it without regard to indexes."),
+                        errhint("Drop the index.")));
+    return relation;
+}
+
 const TrackedView& view_of(const Trigger* trigger, int argument) {
     for (const TrackedView& view : tracked_views)
         if (argument < trigger->tgnargs && strcmp(trigger->tgargs[argument], view.name) == 0)
@@ -91,7 +102,7 @@ bool may_leave_out(const TrackedView& view, bool* fenced) {
 }
 
 void append_doubt(const TrackedView& view, const char* reason) {
-    Relation doubts = open_own("refresh_doubts", RowExclusiveLock);
+    Relation doubts = open_to_append("refresh_doubts");
     pg::append_rows(doubts, 1, [&](std::size_t, Datum* values, bool* isnull) {
         values[0] = CStringGetTextDatum(view.name);
         values[1] = CStringGetTextDatum(reason);
@@ -114,9 +125,8 @@ void raise_doubt(const TrackedView& view, const char* reason) {
     if (TransactionIdIsValid(raised) && raised == GetCurrentTransactionIdIfAny())
         return;
     bool fenced;
-    if (may_leave_out(view, &fenced))
-        return;
-    append_doubt(view, reason);
+    if (!may_leave_out(view, &fenced))
+        append_doubt(view, reason);
     raised = GetCurrentTransactionIdIfAny();
 }
 
@@ -152,7 +162,7 @@ extern "C" void forget_looks(Datum, Oid) {
 Relation open_log(const TrackedView& view) {
     BlockNumber& looked = looked_up_to[&view - tracked_views.data()];
     const BlockNumber limit = change_log_limit_mb * small_log_blocks;
-    Relation log = open_own(view.changes, RowExclusiveLock);
+    Relation log = open_to_append(view.changes);
     const BlockNumber blocks = RelationGetNumberOfBlocks(log);
     if (blocks <= std::max(small_log_blocks, std::min(looked, limit)))
         return log;
@@ -463,8 +473,10 @@ const char* why_unknown(const TrackedView& view, Snapshot snapshot, const char* 
             return;
         bool isnull;
         const Datum captured = slot_getattr(row, state_captured_by + 1, &isnull);
-        if (isnull)
-            reason = TextDatumGetCString(slot_getattr(row, state_doubt + 1, &isnull));
+        bool is_sure;
+        const Datum doubt = slot_getattr(row, state_doubt + 1, &is_sure);
+        if (isnull || (!is_sure && captured_by != nullptr))
+            reason = TextDatumGetCString(doubt);
         else if (captured_by != nullptr && pg::text_of(captured) != captured_by)
             reason = "the triggers that capture its changes were changed";
         else
@@ -484,38 +496,59 @@ const char* why_unknown(const TrackedView& view, Snapshot snapshot, const char* 
 }
 
 const char* describe_capture(const TrackedView& view) {
-    // Rows from a publisher fire row triggers that are enabled for replicas. xmin: a trigger that
-    // was disabled and enabled again is another row; a frozen row keeps its own.
+    // Rows from a publisher fire row triggers that are enabled for replicas. xmin and ctid: a
+    // trigger that was disabled and enabled again is another row; a frozen row keeps its own.
     static constinit pg::Query describe = {
         .sql = "SELECT count(*) FILTER (WHERE t.tgenabled = CASE WHEN t.tgfoid = $3 "
-               "AND t.tgtype & 1 = 1 THEN 'R'::\"char\" ELSE 'A'::\"char\" END), "
-               "string_agg(format('%s %s %s', t.oid, t.xmin, t.tgenabled), ', ' ORDER BY t.oid) "
+               "AND t.tgqual IS NOT NULL THEN 'R'::\"char\" ELSE 'A'::\"char\" END), "
+               "string_agg(format('%s %s %s %s', t.oid, t.xmin, t.ctid, t.tgenabled), ', ' "
+               "ORDER BY t.oid), "
+               "(SELECT format('%s %s %s', e.oid, e.xmin, e.ctid) FROM pg_event_trigger e "
+               "WHERE e.evtfoid = $4 AND e.evtenabled = 'A') "
                "FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgfoid = ANY ($1) "
                "AND t.tgargs = convert_to($2, 'UTF8') || '\\x00'::bytea",
-        .parameter_count = 3,
-        .parameter_types = {OIDARRAYOID, TEXTOID, OIDOID},
+        .parameter_count = 4,
+        .parameter_types = {OIDARRAYOID, TEXTOID, OIDOID, OIDOID},
         .cursor_options = 0,
         .plan = nullptr};
-    Datum functions[4];
+    Datum functions[5];
     int count = 0;
     for (const char* name : {"capture_summary_change", "capture_revenue_change",
-                             "capture_status_change", "doubt_view"}) {
+                             "capture_status_change", "doubt_view", "notice_refresh"}) {
         List* function = list_make2(makeString(pstrdup("attribution")), makeString(pstrdup(name)));
         functions[count++] = ObjectIdGetDatum(LookupFuncName(function, 0, nullptr, false));
     }
-    Datum values[] = {
-        PointerGetDatum(construct_array(functions, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT)),
-        CStringGetTextDatum(view.name), functions[count - 1]};
+    Datum values[] = {PointerGetDatum(construct_array(functions, count - 1, OIDOID, sizeof(Oid),
+                                                      true, TYPALIGN_INT)),
+                      CStringGetTextDatum(view.name), functions[count - 2], functions[count - 1]};
     pg::run(describe, values);
     bool isnull;
-    if (DatumGetInt64(pg::result_value(0, 1, &isnull)) != view.trigger_count)
+    const int64 trigger_count = DatumGetInt64(pg::result_value(0, 1, &isnull));
+    const Datum triggers = pg::result_value(0, 2, &isnull);
+    const Datum event_trigger = pg::result_value(0, 3, &isnull);
+    if (trigger_count != view.trigger_count || isnull)
         return nullptr;
-    return psprintf("%u %u: %s", own_relation(view.name), own_relation(view.changes),
-                    TextDatumGetCString(pg::result_value(0, 2, &isnull)));
+    return psprintf("%u %u: %s; %s", own_relation(view.name), own_relation(view.changes),
+                    TextDatumGetCString(triggers), TextDatumGetCString(event_trigger));
+}
+
+const char* lock_sources(const TrackedView& view) {
+    const char* reason = nullptr;
+    for (const char* name : view.tables) {
+        if (name == nullptr)
+            break;
+        Relation table = open_own(name, AccessShareLock);
+        if (table->rd_rel->relhassubclass)
+            reason = psprintf("tables inherit from %s, and nothing follows their rows", name);
+        table_close(table, NoLock);
+    }
+    for (const char* name : {view.changes, "refresh_state", "refresh_doubts"})
+        table_close(open_own(name, RowExclusiveLock), NoLock);
+    return reason;
 }
 
 void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refreshed_at,
-                  const char* captured_by, const char* doubt) {
+                  const char* captured_by, const char* doubt, bool may_be_new) {
     Relation state = open_own("refresh_state", RowExclusiveLock);
     ItemPointerData place;
     ItemPointerSetInvalid(&place);
@@ -523,6 +556,11 @@ void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refres
         if (is_of(row, view))
             place = row->tts_tid;
     });
+    if (!ItemPointerIsValid(&place) && !may_be_new)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("the state of %s is gone", view.name),
+                        errdetail("Somebody refreshed attribution.refresh_state by hand.")));
+    const pg::OwnerRights rights = pg::act_as_restricted_owner(state);
     pg::ViewWriter writer = pg::open_writer(state);
     Datum* values = writer.row->tts_values;
     bool* isnull = writer.row->tts_isnull;
@@ -540,6 +578,7 @@ void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refres
     else
         pg::insert_row(&writer);
     pg::close_writer(&writer);
+    pg::act_as_before(rights);
     table_close(state, NoLock);
 
     Relation doubts = open_own("refresh_doubts", RowExclusiveLock);
@@ -590,8 +629,7 @@ ATTRIBUTION_FUNCTION(attribution_is_replicated_row) {
 
 ATTRIBUTION_FUNCTION(attribution_doubt_view) {
     const TriggerData* trigger = pg::trigger_data(fcinfo, "doubt_view");
-    const char* reason = TRIGGER_FIRED_FOR_ROW(trigger->tg_event)
-                             ? "rows of %s came by logical replication"
+    const char* reason = IsLogicalWorker() ? "rows of %s came by logical replication"
                          : TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ? "%s was truncated"
                                                                         : "%s was changed";
     entry::raise_doubt(entry::view_of(trigger->tg_trigger, 0),

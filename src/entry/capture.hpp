@@ -24,14 +24,24 @@ namespace attribution::entry {
 
 struct TrackedView {
     const char* name;
-    const char* changes; // its log
-    int trigger_count;   // that log for it or raise doubts
+    const char* changes;               // its log
+    int trigger_count;                 // that log for it or raise doubts
+    std::array<const char*, 3> tables; // that its query reads; nullptr: no more
 };
 
 inline constexpr std::array<TrackedView, 3> tracked_views = {
-    {{"mv_allocation_summary", "allocation_summary_changes", 9},
-     {"mv_realtime_revenue", "realtime_revenue_changes", 12},
-     {"mv_reconciliation_status", "reconciliation_status_changes", 5}}};
+    {{"mv_allocation_summary",
+      "allocation_summary_changes",
+      9,
+      {"attribution_allocations", "attribution_events", nullptr}},
+     {"mv_realtime_revenue",
+      "realtime_revenue_changes",
+      12,
+      {"revenue_ledger", "tenants", "currencies"}},
+     {"mv_reconciliation_status",
+      "reconciliation_status_changes",
+      5,
+      {"reconciliation_runs", nullptr, nullptr}}}};
 
 /// Registers the invalidation that lets writers look at their logs again.
 void watch_logs();
@@ -51,10 +61,15 @@ const char* why_unknown(const TrackedView& view, Snapshot snapshot, const char* 
 /// or made anew; nullptr when they do not capture everything. Inside an SPI connection.
 const char* describe_capture(const TrackedView& view);
 
-/// Writes the view's row of refresh_state: known when captured_by is given, else why not. The
-/// doubts that the snapshot sees are gone with it.
+/// Locks what a refresh reads and writes besides the view itself, before it takes its snapshot: a
+/// table that ALTER TABLE rewrites looks empty to older snapshots. Returns why not all of the rows
+/// below the view are followed; nullptr when they are.
+const char* lock_sources(const TrackedView& view);
+
+/// Writes the view's row of refresh_state: known when captured_by is given without a doubt. The
+/// doubts that the snapshot sees are gone with it. `may_be_new`: there may be no row yet.
 void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refreshed_at,
-                  const char* captured_by, const char* doubt);
+                  const char* captured_by, const char* doubt, bool may_be_new);
 
 /// Waits, a second at most, for transactions that left changes out of the log because the view was
 /// unknown anyway, and lets none begin until this transaction ends. False: some are still at work,

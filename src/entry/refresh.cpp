@@ -296,7 +296,8 @@ void refresh_incrementally(Relation view, Snapshot snapshot, const char* capture
                        .parameter_count = 0,
                        .parameter_types = {},
                        .cursor_options = 0,
-                       .plan = nullptr};
+                       .plan = nullptr,
+                       .temporary = true};
     Differences differences{.rows = tuplestore_begin_heap(false, false, work_mem),
                             .columns = nullptr,
                             .memory = CurrentMemoryContext};
@@ -305,24 +306,18 @@ void refresh_incrementally(Relation view, Snapshot snapshot, const char* capture
     consume_log(log, snapshot, changes);
     name_changes(log, changes);
     bool in_doubt = false;
-    // As REFRESH does: nothing that the view's query calls acts with more than its owner's rights.
-    Oid user;
-    int security_context;
-    GetUserIdAndSecContext(&user, &security_context);
-    SetUserIdAndSecContext(view->rd_rel->relowner,
-                           security_context | SECURITY_RESTRICTED_OPERATION);
+    const pg::OwnerRights rights = pg::act_as_restricted_owner(view);
     const int settings = pg::prefer_indexes();
     pg::stream_as_of(query, snapshot, keep_difference, &differences);
     run->rows_changed = write_differences(view, differences, snapshot, &in_doubt);
     pg::restore_settings(settings);
-    SetUserIdAndSecContext(user, security_context);
+    pg::act_as_before(rights);
     tuplestore_end(differences.rows);
-    pg::discard(query);
     SPI_unregister_relation("changes");
     tuplestore_end(changes);
     table_close(log, NoLock);
     record_state(*run->view, snapshot, run->started_at, in_doubt ? nullptr : captured_by,
-                 in_doubt ? "it has allocations whose event is gone" : nullptr);
+                 in_doubt ? "it has allocations whose event is gone" : nullptr, false);
 }
 
 /// Whether looking at what changed costs less than looking at everything. The log is looked at only
@@ -348,11 +343,11 @@ bool is_cheaper(const TrackedView& tracked, Relation view, Snapshot snapshot) {
                        .parameter_count = 0,
                        .parameter_types = {},
                        .cursor_options = 0,
-                       .plan = nullptr};
+                       .plan = nullptr,
+                       .temporary = true};
     pg::run_as_of(count, snapshot, nullptr);
     bool isnull;
     const auto keys = static_cast<double>(DatumGetInt64(pg::result_value(0, 1, &isnull)));
-    pg::discard(count);
     // What a concurrent refresh reads and compares is the view as it becomes.
     return keys * rows_per_key <= std::max(view_rows, keys);
 }
@@ -389,24 +384,26 @@ void refresh_whole(Oid view, Mode mode, bool was_known, Run* run) {
                          .parameter_count = 0,
                          .parameter_types = {},
                          .cursor_options = 0,
-                         .plan = nullptr};
+                         .plan = nullptr,
+                         .temporary = true};
     const int64 before = mode == Mode::concurrent ? rows_written(view) : 0;
     own_refresh = view;
     pg::run_as_of(refresh, snapshot, nullptr);
     own_refresh = InvalidOid;
-    pg::discard(refresh);
     run->rows_changed = mode == Mode::concurrent
                             ? rows_written(view) - before
                             : single_number(psprintf("SELECT count(*) FROM %s", name));
     Relation log = open_log(*run->view);
     consume_log(log, snapshot, nullptr);
     table_close(log, NoLock);
-    const char* doubt = captured_by == nullptr ? not_captured
-                        : !can_know ? "transactions that did not log their changes were at work"
+    const char* doubt = captured_by == nullptr    ? not_captured
                         : has_orphans(*run->view) ? "it has allocations whose event is gone"
                                                   : nullptr;
-    record_state(*run->view, snapshot, run->started_at, doubt == nullptr ? captured_by : nullptr,
-                 doubt);
+    if (doubt != nullptr)
+        captured_by = nullptr;
+    else if (!can_know)
+        doubt = "transactions that did not log their changes were at work";
+    record_state(*run->view, snapshot, run->started_at, captured_by, doubt, true);
     UnregisterSnapshot(snapshot);
 }
 
@@ -444,9 +441,12 @@ void refresh_view(Oid view_id, Mode wanted, Run* run) {
     // The weakest lock that keeps REFRESH out: who needs more takes more below.
     Relation view = table_open(view_id, RowExclusiveLock);
     check_ledger_not_in_use(*run->view);
+    const char* unfollowed = lock_sources(*run->view);
     const Snapshot snapshot = newest_snapshot();
     const char* captured_by;
     const char* reason = why_whole(*run->view, view, snapshot, &captured_by);
+    if (reason == nullptr)
+        reason = unfollowed;
     Mode mode = wanted;
     if (mode == Mode::automatic)
         mode = reason == nullptr && is_cheaper(*run->view, view, snapshot) ? Mode::incremental

@@ -87,8 +87,10 @@ struct Tables {
     pg::Query find_posting;
 };
 constinit HTAB* known_tables = nullptr;
+constinit uint64 invalidations = 0;
 
 extern "C" void forget_tables(Datum, Oid relation) {
+    ++invalidations;
     if (known_tables == nullptr)
         return;
     HASH_SEQ_STATUS scan;
@@ -283,7 +285,8 @@ void find_indexes(Tables* tables, Relation allocations) {
     tables->event_cents = typed_column(events, "revenue_cents", INT8OID);
     const std::array event_key = {tables->event_tenant, tables->event_id};
     const std::array refund_key = {tables->event_tenant, tables->event_refund_of};
-    const std::array sum_key = {tables->tenant_column, tables->event_column, tables->model_column};
+    // Not the model version: bytes do not change their order with a library of the system.
+    const std::array sum_key = {tables->tenant_column, tables->event_column};
     tables->event_index = pg::index_on(events, event_key);
     tables->refund_index = pg::index_on(events, refund_key);
     tables->sum_index = pg::index_on(allocations, sum_key);
@@ -309,7 +312,10 @@ Tables* tables_of(Relation allocations, Oid own_function) {
     auto* tables = static_cast<Tables*>(hash_search(known_tables, &relation, HASH_ENTER, &found));
     if (!found)
         *tables = {.allocations = relation, .events = InvalidOid, .valid = false};
-    if (!tables->valid) {
+    // What is looked up may change while it is looked up; what changes all the time is looked up
+    // again by the next one who asks.
+    for (int attempt = 0; !tables->valid && attempt < 3; ++attempt) {
+        const uint64 before = invalidations;
         discard_queries(tables);
         tables->events = pg::referenced_relation(
             allocations, "event_id", pg::sibling_function(own_function, "check_event_revenue"));
@@ -323,7 +329,7 @@ Tables* tables_of(Relation allocations, Oid own_function) {
         write_queries(tables,
                       pg::referencing_relation(allocations, "allocation_id",
                                                pg::sibling_function(own_function, "keep_ledger")));
-        tables->valid = true;
+        tables->valid = invalidations == before;
     }
     last = tables;
     return tables;
@@ -888,10 +894,10 @@ void wait_point(const char*) {}
 // queries, which know the rules and what to say.
 
 /// What a scan looks for: a column equal to a value.
-ScanKeyData equal(int column, RegProcedure comparison, Datum value, Oid collation = InvalidOid) {
+ScanKeyData equal(int column, const pg_uuid_t& value) {
     ScanKeyData key;
-    ScanKeyEntryInitialize(&key, 0, static_cast<AttrNumber>(column), BTEqualStrategyNumber,
-                           InvalidOid, collation, comparison, value);
+    ScanKeyInit(&key, static_cast<AttrNumber>(column), BTEqualStrategyNumber, F_UUID_EQ,
+                UUIDPGetDatum(&value));
     return key;
 }
 
@@ -906,8 +912,7 @@ void scan_index(Relation relation, Oid index, Snapshot snapshot,
 }
 
 std::array<ScanKeyData, 2> uuid_keys(int tenant_column, int column, const Key& key) {
-    return {equal(tenant_column, F_UUID_EQ, UUIDPGetDatum(&key.tenant_id)),
-            equal(column, F_UUID_EQ, UUIDPGetDatum(&key.event_id))};
+    return {equal(tenant_column, key.tenant_id), equal(column, key.event_id)};
 }
 
 /// Locks an event FOR NO KEY UPDATE, as a query does; false when it is gone.
@@ -972,16 +977,15 @@ bool has_refunds(const Tables* tables, Relation events, const Key& key, Snapshot
 bool sums_to(const Tables* tables, Relation allocations, const Key& key, int64 revenue_cents,
              Snapshot snapshot) {
     const TupleDesc columns = RelationGetDescr(allocations);
-    const Datum model = CStringGetTextDatum(model_name(key));
+    const std::string_view model = model_name(key);
     int128 sum = 0;
     bool is_plain = true, is_there = false;
-    const auto uuids = uuid_keys(tables->tenant_column, tables->event_column, key);
     scan_index(allocations, tables->sum_index, snapshot,
-               std::array{uuids[0], uuids[1],
-                          equal(tables->model_column, F_TEXTEQ, model,
-                                TupleDescAttr(columns, tables->model_column - 1)->attcollation)},
-               [&](HeapTuple row) {
+               uuid_keys(tables->tenant_column, tables->event_column, key), [&](HeapTuple row) {
                    bool isnull;
+                   if (pg::text_of(heap_getattr(row, tables->model_column, columns, &isnull)) !=
+                       model)
+                       return true;
                    const int64 cents =
                        DatumGetInt64(heap_getattr(row, tables->cents_column, columns, &isnull));
                    is_there = true;
@@ -989,7 +993,6 @@ bool sums_to(const Tables* tables, Relation allocations, const Key& key, int64 r
                    sum += cents;
                    return is_plain;
                });
-    pfree(DatumGetPointer(model));
     const int128 drift = sum < revenue_cents ? revenue_cents - sum : sum - revenue_cents;
     return is_plain && (!is_there || drift <= sum_tolerance_cents);
 }

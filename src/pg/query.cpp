@@ -21,7 +21,8 @@ SPIPlanPtr prepared(Query& query) {
                                              query.parameter_types, query.cursor_options);
         if (plan == nullptr)
             elog(ERROR, "%s: %s", SPI_result_code_string(SPI_result), query.sql);
-        SPI_keepplan(plan);
+        if (!query.temporary)
+            SPI_keepplan(plan);
         MemoryContextSwitchTo(memory);
         query.plan = plan;
     }

@@ -13,6 +13,7 @@ struct Query {
     Oid parameter_types[12];
     int cursor_options; // CURSOR_OPT_GENERIC_PLAN: never planned for the values
     SPIPlanPtr plan;
+    bool temporary = false; // the plan goes with the SPI connection, also after an error
 };
 
 /// Prepares the query unless it is prepared. Inside an SPI connection.

@@ -141,7 +141,7 @@ bool inserts_check_only(Relation child, std::span<const char* const> columns, Oi
 namespace {
 
 /// True when the index has every row in which none of the columns is null.
-bool has_rows_with(Relation index, std::span<const int> columns) {
+bool has_rows_with(Relation index, Relation relation, std::span<const int> columns) {
     const List* predicate = RelationGetIndexPredicate(index);
     if (predicate == NIL)
         return true;
@@ -150,7 +150,8 @@ bool has_rows_with(Relation index, std::span<const int> columns) {
         !IsA(test->arg, Var))
         return false;
     const int tested = reinterpret_cast<const Var*>(test->arg)->varattno;
-    return std::find(columns.begin(), columns.end(), tested) != columns.end();
+    return std::find(columns.begin(), columns.end(), tested) != columns.end() ||
+           TupleDescAttr(RelationGetDescr(relation), tested - 1)->attnotnull;
 }
 
 bool starts_with(Relation index, Relation relation, std::span<const int> columns) {
@@ -177,7 +178,7 @@ Oid index_on(Relation relation, std::span<const int> columns) {
     foreach (cell, indexes) {
         Relation index = index_open(lfirst_oid(cell), AccessShareLock);
         if (!OidIsValid(found) && starts_with(index, relation, columns) &&
-            has_rows_with(index, columns))
+            has_rows_with(index, relation, columns))
             found = RelationGetRelid(index);
         index_close(index, AccessShareLock);
     }
@@ -204,6 +205,14 @@ OwnerRights act_as_owner(Oid relation) {
     ReleaseSysCache(tuple);
     SetUserIdAndSecContext(owner, rights.security_context | SECURITY_LOCAL_USERID_CHANGE |
                                       SECURITY_NOFORCE_RLS);
+    return rights;
+}
+
+OwnerRights act_as_restricted_owner(Relation relation) {
+    OwnerRights rights;
+    GetUserIdAndSecContext(&rights.user, &rights.security_context);
+    SetUserIdAndSecContext(relation->rd_rel->relowner,
+                           rights.security_context | SECURITY_RESTRICTED_OPERATION);
     return rights;
 }
 

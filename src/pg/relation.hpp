@@ -50,6 +50,10 @@ struct OwnerRights {
 OwnerRights act_as_owner(Oid relation);
 void act_as_before(const OwnerRights& rights);
 
+/// Goes on as the owner of the relation as REFRESH does: what indexes and queries of the owner call
+/// acts with no more than the owner's rights.
+OwnerRights act_as_restricted_owner(Relation relation);
+
 /// Raises the protocol error of a trigger function that was called otherwise.
 TriggerData* trigger_data(FunctionCallInfo fcinfo, const char* function_name);
 
