@@ -59,7 +59,7 @@ Relation open_own(const char* name, LOCKMODE lock) {
 /// Opens a log to append to. Nothing keeps an index on it in step.
 Relation open_to_append(const char* name) {
     Relation relation = open_own(name, RowExclusiveLock);
-    if (relation->rd_rel->relhasindex)
+    if (relation->rd_rel->relhasindex && RelationGetIndexList(relation) != NIL)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("\"%s\" has an index", name),
                         errdetail("Changes are appended to it without regard to indexes."),

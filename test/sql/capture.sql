@@ -787,3 +787,60 @@ RESET ROLE;
 DROP OWNED BY regress_attribution_operator;
 DROP ROLE regress_attribution_operator;
 CALL pg_temp.follow();
+
+--
+-- Doubts: what a trigger row does not show at once
+--
+-- Disabled and enabled again, twice, in one transaction with a refresh between: the row that the refresh saw is another.
+BEGIN;
+ALTER TABLE attribution.reconciliation_runs DISABLE TRIGGER status_follows_insert;
+ALTER TABLE attribution.reconciliation_runs ENABLE ALWAYS TRIGGER status_follows_insert;
+CALL pg_temp.follow();
+ALTER TABLE attribution.reconciliation_runs DISABLE TRIGGER status_follows_insert;
+INSERT INTO attribution.reconciliation_runs (tenant_id, id, last_run_at) VALUES (:b, 'ca974e00-0000-4000-8000-0000000000f1', '2024-04-01 00:00Z');
+ALTER TABLE attribution.reconciliation_runs ENABLE ALWAYS TRIGGER status_follows_insert;
+COMMIT;
+TABLE pg_temp.doubts;
+CALL pg_temp.follow(again => true);
+-- The event trigger, which notices a REFRESH by hand.
+ALTER EVENT TRIGGER attribution_notices_refresh DISABLE;
+TABLE pg_temp.doubts;
+REFRESH MATERIALIZED VIEW CONCURRENTLY attribution.mv_reconciliation_status;
+ALTER EVENT TRIGGER attribution_notices_refresh ENABLE;
+TABLE pg_temp.doubts;
+ALTER EVENT TRIGGER attribution_notices_refresh ENABLE ALWAYS;
+TABLE pg_temp.doubts;
+CALL pg_temp.follow();
+CALL pg_temp.follow();
+-- After a REFRESH by hand nobody knows how old the contents are.
+SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
+SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+SELECT view_name, refreshed_at IS NULL AS unknown FROM attribution.refresh_status WHERE doubt IS NOT NULL;
+CALL pg_temp.follow();
+SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+-- A table that inherits has rows that nothing follows.
+CREATE TABLE public.more_runs () INHERITS (attribution.reconciliation_runs);
+INSERT INTO public.more_runs (tenant_id, id, last_run_at) VALUES (:b, 'ca974e00-0000-4000-8000-0000000000f2', '2024-05-01 00:00Z');
+CALL pg_temp.follow();
+DROP TABLE public.more_runs;
+CALL pg_temp.follow();
+VACUUM attribution.reconciliation_runs;
+ANALYZE attribution.reconciliation_runs;
+CALL pg_temp.follow(again => true);
+-- Nothing would keep an index on a log in step.
+BEGIN;
+CREATE INDEX ON attribution.reconciliation_status_changes (tenant_id);
+CALL pg_temp.attempt($$UPDATE attribution.reconciliation_runs SET state = state$$);
+ROLLBACK;
+-- Code in an index on the state runs with the rights of the state's owner, not of who installed the extension.
+CREATE ROLE regress_attribution_state_owner;
+BEGIN;
+ALTER MATERIALIZED VIEW attribution.refresh_state OWNER TO regress_attribution_state_owner;
+GRANT USAGE ON SCHEMA attribution TO regress_attribution_state_owner;
+CREATE FUNCTION public.who(value timestamptz) RETURNS timestamptz IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE INFO 'index function runs as %', current_user; RETURN value; END $$;
+CREATE INDEX ON attribution.refresh_state (public.who(refreshed_at));
+SELECT (attribution.refresh('mv_reconciliation_status')).outcome;
+ROLLBACK;
+DROP ROLE regress_attribution_state_owner;
+CALL pg_temp.follow();
