@@ -250,7 +250,7 @@ SELECT is_empty($$
 $$, 'and nothing to a role by the installation itself');
 
 -- A view reads with the rights of its owner, who stands outside row security. Logs of changes may be
--- counted, which depends on none of their columns; refresh_state has no row of a tenant.
+-- counted, which depends on none of their columns; refresh_state and refresh_doubts have no row of a tenant.
 SELECT is_empty($$
     SELECT v.name, read.name AS reads, d.refobjsubid AS reads_column
     FROM our_relation v
@@ -260,7 +260,7 @@ SELECT is_empty($$
     JOIN our_relation read ON read.oid = d.refobjid
     WHERE v.relkind = 'v' AND NOT coalesce(c.reloptions @> '{security_invoker=true}', false)
       AND (read.relkind = 'm' OR read.oid IN (SELECT oid FROM tenant_table))
-      AND NOT (v.relname = 'refresh_status' AND read.relname = 'refresh_state')
+      AND NOT (v.relname = 'refresh_status' AND read.relname IN ('refresh_state', 'refresh_doubts'))
       AND NOT (v.relname = 'refresh_status' AND d.refobjsubid = 0 AND read.relname IN (
           'allocation_summary_changes', 'realtime_revenue_changes', 'reconciliation_status_changes'))
 $$, 'no view of the owner''s rights reads rows of tenants');
@@ -305,7 +305,8 @@ SELECT is_empty($$
            OR pg_get_triggerdef(t.oid) !~ 'WHEN \(attribution\.is_replicated_row\(\)\)')
 $$, 'a trigger for logical replication is fired by every row of it');
 
--- The insert of an event is no change: it has no allocations yet.
+-- The insert of an event is no change: it has no allocations yet. Row triggers of currencies are enabled always, so they
+-- fire for replicated rows, too.
 SELECT is_empty($$
     SELECT v.name, read.name AS reads, missing.what
     FROM our_relation v
@@ -313,7 +314,7 @@ SELECT is_empty($$
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass
     JOIN our_relation read ON read.oid = d.refobjid AND read.relkind = 'r'
     CROSS JOIN (VALUES (4, 'insert'), (8, 'delete'), (16, 'update'), (32, 'truncate'), (0, 'replication')) AS missing (bit, what)
-    WHERE v.relkind = 'm' AND (read.relname, missing.what) <> ('attribution_events', 'insert')
+    WHERE v.relkind = 'm' AND (read.relname, missing.what) <> ('attribution_events', 'insert') AND (read.relname, missing.what) <> ('currencies', 'replication')
       AND NOT EXISTS (
           SELECT 1 FROM our_trigger t
           WHERE t.tgrelid = read.oid AND t.tgargs = convert_to(v.relname, 'UTF8') || '\x00'::bytea
