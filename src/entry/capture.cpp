@@ -629,9 +629,9 @@ ATTRIBUTION_FUNCTION(attribution_is_replicated_row) {
 
 ATTRIBUTION_FUNCTION(attribution_doubt_view) {
     const TriggerData* trigger = pg::trigger_data(fcinfo, "doubt_view");
-    const char* reason = IsLogicalWorker() ? "rows of %s came by logical replication"
-                         : TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ? "%s was truncated"
-                                                                        : "%s was changed";
+    const char* reason = TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ? "%s was truncated"
+                         : IsLogicalWorker() ? "rows of %s came by logical replication"
+                                             : "%s was changed";
     entry::raise_doubt(entry::view_of(trigger->tg_trigger, 0),
                        psprintf(reason, RelationGetRelationName(trigger->tg_relation)));
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
