@@ -150,8 +150,9 @@ bool has_rows_with(Relation index, Relation relation, std::span<const int> colum
         !IsA(test->arg, Var))
         return false;
     const int tested = reinterpret_cast<const Var*>(test->arg)->varattno;
+    // A column of the system, or the whole row, is numbered below 1.
     return std::find(columns.begin(), columns.end(), tested) != columns.end() ||
-           TupleDescAttr(RelationGetDescr(relation), tested - 1)->attnotnull;
+           (tested > 0 && TupleDescAttr(RelationGetDescr(relation), tested - 1)->attnotnull);
 }
 
 bool starts_with(Relation index, Relation relation, std::span<const int> columns) {
