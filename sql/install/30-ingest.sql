@@ -47,7 +47,7 @@ COMMENT ON COLUMN attribution.attribution_events.channel IS 'The marketing chann
 COMMENT ON COLUMN attribution.attribution_events.source IS 'Where the event came from, such as shopify; at most 255 bytes.';
 COMMENT ON COLUMN attribution.attribution_events.refund_of IS 'The conversion a refund takes back.';
 COMMENT ON COLUMN attribution.attribution_events.revenue_cents IS 'Minor units of the tenant''s currency: 0 for a touch, above zero for a conversion, below zero for a refund.';
-COMMENT ON COLUMN attribution.attribution_events.raw_payload IS 'The message as it came.';
+COMMENT ON COLUMN attribution.attribution_events.raw_payload IS 'The message as it came; the functions store it without redacted keys.';
 COMMENT ON COLUMN attribution.attribution_events.created_at IS 'When the row was inserted.';
 COMMENT ON COLUMN attribution.attribution_events.updated_at IS 'When the row was last updated (kept by a trigger).';
 SELECT pg_extension_config_dump('attribution.attribution_events', '');
@@ -80,28 +80,44 @@ CREATE TABLE attribution.dead_events (
     raw_payload       jsonb,
     correlation_id    text,
     external_event_id text,
+    topic             text,
+    headers           jsonb,
     retry_count       integer     NOT NULL DEFAULT 0,
     last_retry_at     timestamptz,
+    next_retry_at     timestamptz,
     resolved_at       timestamptz,
+    resolution        text,
+    resolved_by       name,
+    resolved_event_id uuid,
+    resolution_note   text,
     CONSTRAINT dead_events_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT dead_events_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES attribution.tenants (id),
     CONSTRAINT dead_events_retry_count_range CHECK (retry_count >= 0),
+    CONSTRAINT dead_events_resolution CHECK (resolution IN ('ingested', 'duplicate', 'ignored', 'discarded', 'erased')),
+    CONSTRAINT dead_events_resolution_has_time CHECK (resolution IS NULL OR resolved_at IS NOT NULL),
     CONSTRAINT dead_events_text_length CHECK (
         octet_length(source) BETWEEN 1 AND 255 AND octet_length(error_code) BETWEEN 1 AND 255)
 );
-COMMENT ON TABLE attribution.dead_events IS 'Messages that could not become events, kept whole until they are retried or discarded.';
+COMMENT ON TABLE attribution.dead_events IS 'Messages that could not become events, kept whole but for redacted keys until they are retried or discarded, and as an audit after that.';
 COMMENT ON COLUMN attribution.dead_events.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN attribution.dead_events.id IS 'UUID, version 7 by default.';
 COMMENT ON COLUMN attribution.dead_events.ingested_at IS 'When the message arrived.';
 COMMENT ON COLUMN attribution.dead_events.source IS 'Where it came from, such as shopify; at most 255 bytes.';
-COMMENT ON COLUMN attribution.dead_events.error_code IS 'Why it could not be taken in; at most 255 bytes.';
-COMMENT ON COLUMN attribution.dead_events.error_detail IS 'What exactly was wrong.';
-COMMENT ON COLUMN attribution.dead_events.raw_payload IS 'The message as it came.';
+COMMENT ON COLUMN attribution.dead_events.error_code IS 'Why it could not be taken in; doc/webhook.md lists the codes. At most 255 bytes.';
+COMMENT ON COLUMN attribution.dead_events.error_detail IS 'What exactly was wrong: message, field, value.';
+COMMENT ON COLUMN attribution.dead_events.raw_payload IS 'The message as it came, without redacted keys; a JSON string holds a text that is no JSON.';
 COMMENT ON COLUMN attribution.dead_events.correlation_id IS 'The provider''s id, if it could be read.';
 COMMENT ON COLUMN attribution.dead_events.external_event_id IS 'The business key, if it could be read.';
 COMMENT ON COLUMN attribution.dead_events.retry_count IS 'How often it was retried.';
+COMMENT ON COLUMN attribution.dead_events.topic IS 'The topic of a webhook.';
+COMMENT ON COLUMN attribution.dead_events.headers IS 'Its headers, without redacted keys.';
 COMMENT ON COLUMN attribution.dead_events.last_retry_at IS 'When it was last retried.';
+COMMENT ON COLUMN attribution.dead_events.next_retry_at IS 'Before that time it is not retried, unless asked to; NULL: at any time.';
 COMMENT ON COLUMN attribution.dead_events.resolved_at IS 'When it was taken in or discarded; NULL while it is dead.';
+COMMENT ON COLUMN attribution.dead_events.resolution IS 'How: ingested, duplicate or ignored by a retry, discarded, or erased.';
+COMMENT ON COLUMN attribution.dead_events.resolved_by IS 'The session user who did it.';
+COMMENT ON COLUMN attribution.dead_events.resolved_event_id IS 'The event that a retry led to.';
+COMMENT ON COLUMN attribution.dead_events.resolution_note IS 'Why it was discarded.';
 SELECT pg_extension_config_dump('attribution.dead_events', '');
 
 CREATE INDEX idx_dead_events_tenant_ingested_at ON attribution.dead_events (tenant_id, ingested_at DESC);

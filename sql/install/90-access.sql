@@ -23,7 +23,7 @@ BEGIN
     -- Reader: the tenant's own rows, and functions that read.
     EXECUTE 'GRANT USAGE ON SCHEMA attribution TO ' || grantee;
     EXECUTE 'GRANT SELECT ON attribution.currencies, attribution.tenants, attribution.attribution_events, '
-        'attribution.dead_events, attribution.attribution_models, attribution.attribution_allocations, '
+        'attribution.event_aliases, attribution.dead_events, attribution.dead_event_depth, attribution.attribution_models, attribution.attribution_allocations, '
         'attribution.ledger_books, attribution.revenue_ledger, attribution.reconciliation_runs, '
         'attribution.allocation_runs, attribution.allocation_failures, attribution.allocation_progress TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.realtime_revenue(uuid), attribution.reconciliation_status(uuid), '
@@ -35,12 +35,16 @@ BEGIN
     END IF;
 
     -- Writer: what an application does. The ledger is written by functions only.
-    EXECUTE 'GRANT INSERT ON attribution.attribution_events, attribution.dead_events, attribution.attribution_models, '
+    EXECUTE 'GRANT INSERT ON attribution.attribution_events, attribution.event_aliases, attribution.dead_events, '
+        'attribution.attribution_models, '
         'attribution.attribution_allocations TO ' || grantee;
     EXECUTE 'GRANT UPDATE (weight, allocation_ratio, allocated_revenue_cents, model_metadata, correlation_id), DELETE '
         'ON attribution.attribution_allocations TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION '
         'attribution.ingest_event(uuid, text, text, timestamptz, bigint, text, text, uuid, text, uuid, jsonb), '
+        'attribution.ingest_webhook(uuid, text, text, jsonb, jsonb), '
+        'attribution.ingest_webhook_text(uuid, text, text, text, jsonb), '
+        'attribution.retry_dead_events(uuid, text, text, integer, timestamptz, timestamptz, boolean), '
         'attribution.define_model(uuid, text, text, jsonb), '
         'attribution.allocate_event(uuid, uuid, text), attribution.allocate_event(uuid, uuid, text, text[], numeric[]), '
         'attribution.computed_allocations(bigint), '
@@ -54,7 +58,9 @@ BEGIN
     -- Operator: what runs at night.
     EXECUTE 'GRANT SELECT ON attribution.refresh_log, attribution.refresh_status TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text), attribution.refresh_doubt(text), '
-        'attribution.prune_refresh_log(interval) TO ' || grantee;
+        'attribution.prune_refresh_log(interval), attribution.prune_dead_events(interval, boolean), '
+        'attribution.discard_dead_events(uuid, text, text, integer, timestamptz, timestamptz, text), '
+        'attribution.erase_personal_data(uuid, uuid[], text[], text) TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON PROCEDURE attribution.refresh_all(text) TO ' || grantee;
 END;
 $$;

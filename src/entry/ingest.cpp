@@ -1,9 +1,12 @@
 // ingest: an event comes in once, and a refund only up to what is left of its conversion.
 
+#include "entry/ingest.hpp"
+
 #include <array>
 #include <cstring>
 #include <string_view>
 
+#include "entry/redact.hpp"
 #include "entry/validate.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
@@ -12,33 +15,12 @@
 namespace attribution::entry {
 namespace {
 
-enum Argument {
-    tenant_id,
-    source,
-    event_type,
-    occurred_at,
-    revenue_cents,
-    external_event_id,
-    correlation_id,
-    session_id,
-    channel,
-    refund_of,
-    raw_payload,
-    argument_count
-};
+using enum NewEvent::Argument;
+
 constexpr std::array argument_names = {"tenant_id",      "source",        "event_type",
                                        "occurred_at",    "revenue_cents", "external_event_id",
                                        "correlation_id", "session_id",    "channel",
                                        "refund_of",      "raw_payload"};
-
-/// The arguments as the queries take them; one more place for the id.
-struct NewEvent {
-    Datum values[argument_count + 1];
-    char nulls[argument_count + 1];
-
-    bool has(Argument argument) const { return nulls[argument] == ' '; }
-    std::string_view text(Argument argument) const { return pg::text_of(values[argument]); }
-};
 
 [[noreturn]] void raise_bad(const char* message, const char* detail, const char* hint) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
@@ -82,11 +64,11 @@ NewEvent read_event(FunctionCallInfo fcinfo) {
         event.values[i] = PG_ARGISNULL(i) ? Datum{0} : PG_GETARG_DATUM(i);
         event.nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
     }
-    for (const Argument required : {tenant_id, source, event_type, occurred_at})
+    for (const NewEvent::Argument required : {tenant_id, source, event_type, occurred_at})
         if (!event.has(required))
             ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                             errmsg("%s must not be null", argument_names[required])));
-    for (const Argument text : {source, external_event_id, correlation_id, channel}) {
+    for (const NewEvent::Argument text : {source, external_event_id, correlation_id, channel}) {
         if (!event.has(text))
             continue;
         const std::size_t length = event.text(text).size();
@@ -111,6 +93,8 @@ NewEvent read_event(FunctionCallInfo fcinfo) {
         raise_bad("occurred_at is out of range",
                   psprintf("occurred_at is %s.", timestamptz_to_str(time)),
                   "It must be finite and not before 1970.");
+    if (event.has(raw_payload))
+        event.values[raw_payload] = redacted(event.values[raw_payload]);
     return event;
 }
 
@@ -179,68 +163,82 @@ Datum insert_event(NewEvent* event) {
     return SPI_processed == 0 ? Datum{0} : pg::result_value(0, 1, &isnull);
 }
 
-/// The event that has the key and its content as the last result; false when there is none.
-bool find_by_key(const NewEvent& event) {
-    static constinit pg::Query by_external_event_id = {
-        .sql =
-            "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
-            "WHERE tenant_id = $1 AND external_event_id = $2",
-        .parameter_count = 2,
-        .parameter_types = {UUIDOID, TEXTOID},
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-        .plan = nullptr};
-    static constinit pg::Query by_correlation_id = {
-        .sql =
-            "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
-            "WHERE tenant_id = $1 AND correlation_id = $2 AND external_event_id IS NULL",
-        .parameter_count = 2,
-        .parameter_types = {UUIDOID, TEXTOID},
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-        .plan = nullptr};
-    const bool external = event.has(external_event_id);
-    Datum values[] = {event.values[tenant_id],
-                      event.values[external ? external_event_id : correlation_id]};
-    pg::run(external ? by_external_event_id : by_correlation_id, values);
-    return SPI_processed > 0;
+/// The event in the last result.
+bool read_known(Known* known) {
+    if (SPI_processed == 0)
+        return false;
+    bool isnull;
+    known->id = *DatumGetUUIDP(pg::result_value(0, 1, &isnull));
+    known->event_type = pg::text_of(pg::result_value(0, 2, &isnull));
+    known->revenue_cents = DatumGetInt64(pg::result_value(0, 3, &isnull));
+    const Datum refund_of_value = pg::result_value(0, 4, &isnull);
+    known->is_refund = !isnull;
+    known->refund_of = isnull ? pg_uuid_t{} : *DatumGetUUIDP(refund_of_value);
+    return true;
 }
 
-/// The same for the event that has the id of the key: its own key may have been changed since.
-bool find_by_id(const NewEvent& event) {
-    static constinit pg::Query by_id = {
-        .sql =
-            "SELECT id, event_type, revenue_cents, refund_of FROM attribution.attribution_events "
-            "WHERE tenant_id = $1 AND id = $2",
-        .parameter_count = 2,
-        .parameter_types = {UUIDOID, UUIDOID},
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-        .plan = nullptr};
+#define FIND_EVENT(condition, key_type)                                                            \
+    {                                                                                              \
+        .sql = "SELECT id, event_type, revenue_cents, refund_of "                                  \
+               "FROM attribution.attribution_events WHERE tenant_id = $1 AND " condition,          \
+        .parameter_count = 2, .parameter_types = {UUIDOID, key_type},                              \
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN, .plan = nullptr                                 \
+    }
+
+/// The event that has the id of the key: its own key may have been changed since.
+bool find_by_id(const NewEvent& event, Known* known) {
+    static constinit pg::Query by_id = FIND_EVENT("id = $2", UUIDOID);
     Datum values[] = {event.values[tenant_id], event.values[argument_count]};
     pg::run(by_id, values);
-    return SPI_processed > 0;
+    return read_known(known);
 }
 
-/// The stored event in the last result must have the same content.
-Datum same_event(const NewEvent& event) {
+bool find_known(const NewEvent& event, Known* known) {
+    if (event.nulls[argument_count] == 'n')
+        return false; // no key
+    const bool external = event.has(external_event_id);
+    return find_by_key(event.values[tenant_id],
+                       external ? &event.values[external_event_id] : nullptr,
+                       external ? nullptr : &event.values[correlation_id], known) ||
+           find_by_id(event, known);
+}
+
+bool same_content(const NewEvent& event, const Known& known) {
+    return known.event_type == event.text(event_type) &&
+           known.revenue_cents == DatumGetInt64(event.values[revenue_cents]) &&
+           known.is_refund == event.has(refund_of) &&
+           (!known.is_refund ||
+            memcmp(&known.refund_of, DatumGetUUIDP(event.values[refund_of]), UUID_LEN) == 0);
+}
+
+/// What is left of a locked conversion, and false when that is less than the refund takes.
+bool leaves_enough(const NewEvent& event, core::Cents* left) {
+    static constinit pg::Query find = {
+        .sql = "SELECT least(l.cents, 9223372036854775807)::bigint, l.cents + $3 >= 0 "
+               "FROM (SELECT c.revenue_cents + coalesce((SELECT sum(r.revenue_cents) "
+               "FROM attribution.attribution_events r "
+               "WHERE r.tenant_id = $1 AND r.refund_of = $2), 0) AS cents "
+               "FROM attribution.attribution_events c WHERE c.tenant_id = $1 AND c.id = $2) l",
+        .parameter_count = 3,
+        .parameter_types = {UUIDOID, UUIDOID, INT8OID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    Datum values[] = {event.values[tenant_id], event.values[refund_of],
+                      event.values[revenue_cents]};
+    pg::run_latest(find, values);
+    if (SPI_processed == 0)
+        return true; // the insert says what is wrong
     bool isnull;
-    const Datum id = pg::result_value(0, 1, &isnull);
-    const std::string_view stored_type = pg::text_of(pg::result_value(0, 2, &isnull));
-    const int64 stored_cents = DatumGetInt64(pg::result_value(0, 3, &isnull));
-    const Datum stored_refund_of = pg::result_value(0, 4, &isnull);
-    const bool stored_is_refund = !isnull;
-    const int64 cents = DatumGetInt64(event.values[revenue_cents]);
+    *left = DatumGetInt64(pg::result_value(0, 1, &isnull));
+    return DatumGetBool(pg::result_value(0, 2, &isnull));
+}
+
+[[noreturn]] void raise_content_changed(const NewEvent& event, const Known& known) {
     const std::string_view type = event.text(event_type);
-
-    const bool same_conversion =
-        stored_is_refund == event.has(refund_of) &&
-        (!stored_is_refund || memcmp(DatumGetUUIDP(stored_refund_of),
-                                     DatumGetUUIDP(event.values[refund_of]), UUID_LEN) == 0);
-    if (stored_type == type && stored_cents == cents && same_conversion)
-        return id;
-
     const std::string_view key =
         event.text(event.has(external_event_id) ? external_event_id : correlation_id);
-    const char* stored_of =
-        stored_is_refund ? psprintf(" of %s", pg::uuid_text(stored_refund_of)) : "";
+    const char* known_of =
+        known.is_refund ? psprintf(" of %s", pg::uuid_text(UUIDPGetDatum(&known.refund_of))) : "";
     const char* given_of =
         event.has(refund_of) ? psprintf(" of %s", pg::uuid_text(event.values[refund_of])) : "";
     ereport(ERROR,
@@ -249,9 +247,10 @@ Datum same_event(const NewEvent& event) {
                     static_cast<int>(key.size()), key.data()),
              errdetail("Stored is event %s, a %.*s%s of " INT64_FORMAT
                        " cents; given is a %.*s%s of " INT64_FORMAT " cents.",
-                       pg::uuid_text(id), static_cast<int>(stored_type.size()), stored_type.data(),
-                       stored_of, stored_cents, static_cast<int>(type.size()), type.data(),
-                       given_of, cents),
+                       pg::uuid_text(UUIDPGetDatum(&known.id)),
+                       static_cast<int>(known.event_type.size()), known.event_type.data(), known_of,
+                       known.revenue_cents, static_cast<int>(type.size()), type.data(), given_of,
+                       DatumGetInt64(event.values[revenue_cents])),
              errhint("A change of the amount is a refund or another event with its own key."),
              err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
              err_generic_string(PG_DIAG_TABLE_NAME, "attribution_events"),
@@ -260,6 +259,54 @@ Datum same_event(const NewEvent& event) {
 }
 
 } // namespace
+
+bool find_by_key(Datum tenant, const Datum* external, const Datum* correlation, Known* known) {
+    static constinit pg::Query by_external_event_id = FIND_EVENT("external_event_id = $2", TEXTOID);
+    static constinit pg::Query by_correlation_id =
+        FIND_EVENT("correlation_id = $2 AND external_event_id IS NULL", TEXTOID);
+    Datum values[] = {tenant, external != nullptr ? *external : *correlation};
+    pg::run(external != nullptr ? by_external_event_id : by_correlation_id, values);
+    return read_known(known);
+}
+
+IntakeResult take_in(NewEvent* event, OverRefund over_refund, Oid own_function) {
+    IntakeResult result{};
+    const bool is_refund = event->has(refund_of);
+    const Oid events = get_relname_relid("attribution_events", get_func_namespace(own_function));
+    set_id(event);
+    if (is_refund) {
+        // Refunds of a conversion come one after another. One that is known takes nothing.
+        lock_conversion(events, own_function, event->values[tenant_id], event->values[refund_of]);
+        if (over_refund == OverRefund::is_told && !find_known(*event, &result.event) &&
+            !leaves_enough(*event, &result.left_to_take)) {
+            result.intake = Intake::over_refund;
+            return result;
+        }
+    }
+    // A row that was in the way and is gone by now was deleted in between: try again.
+    for (int tries = 1;; ++tries) {
+        const Datum id = insert_event(event);
+        if (id != 0) {
+            result.intake = Intake::ingested;
+            result.event.id = *DatumGetUUIDP(id);
+            if (is_refund)
+                check_refunds(events, own_function, event->values[tenant_id],
+                              event->values[refund_of]);
+            return result;
+        }
+        if (find_known(*event, &result.event)) {
+            result.intake =
+                same_content(*event, result.event) ? Intake::duplicate : Intake::content_changed;
+            return result;
+        }
+        CHECK_FOR_INTERRUPTS();
+        if (tries == 10)
+            ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                            errmsg("could not ingest: an event with the same key comes and goes"),
+                            errhint("The transaction might succeed if retried.")));
+    }
+}
+
 } // namespace attribution::entry
 
 using namespace attribution;
@@ -268,42 +315,21 @@ ATTRIBUTION_FUNCTION(attribution_ingest_event) {
     PreventCommandIfReadOnly("ingest_event()");
     const Oid own_function = fcinfo->flinfo->fn_oid;
     entry::NewEvent event = entry::read_event(fcinfo);
-    const bool is_refund = event.has(entry::refund_of);
-    const Oid events = get_relname_relid("attribution_events", get_func_namespace(own_function));
-
-    entry::set_id(&event);
 
     SPI_connect();
     entry::check_refunded_conversion(event);
-    // Refunds of a conversion come one after another.
-    if (is_refund)
-        entry::lock_conversion(events, own_function, event.values[entry::tenant_id],
-                               event.values[entry::refund_of]);
-    const char* outcome = "ingested";
-    Datum id = entry::insert_event(&event);
-    // A row that was in the way and is gone by now was deleted in between: try again.
-    for (int tries = 1; id == 0; ++tries) {
-        CHECK_FOR_INTERRUPTS();
-        if (entry::find_by_key(event) || entry::find_by_id(event)) {
-            outcome = "duplicate";
-            id = entry::same_event(event);
-        } else if (tries == 10) {
-            ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-                            errmsg("could not ingest: an event with the same key comes and goes"),
-                            errhint("The transaction might succeed if retried.")));
-        } else {
-            id = entry::insert_event(&event);
-        }
-    }
-    core::Uuid event_id = pg::uuid_of(id);
-    if (is_refund && strcmp(outcome, "ingested") == 0)
-        entry::check_refunds(events, own_function, event.values[entry::tenant_id],
-                             event.values[entry::refund_of]);
+    const entry::IntakeResult result =
+        entry::take_in(&event, entry::OverRefund::is_raised, own_function);
+    if (result.intake == entry::Intake::content_changed)
+        entry::raise_content_changed(event, result.event);
+    const core::Uuid event_id = pg::uuid_of(UUIDPGetDatum(&result.event.id));
     SPI_finish();
 
     TupleDesc columns;
     get_call_result_type(fcinfo, nullptr, &columns);
-    Datum result[] = {pg::uuid_datum(event_id), CStringGetTextDatum(outcome)};
+    Datum values[] = {
+        pg::uuid_datum(event_id),
+        CStringGetTextDatum(result.intake == entry::Intake::ingested ? "ingested" : "duplicate")};
     bool nulls[] = {false, false};
-    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), result, nulls)));
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
 }

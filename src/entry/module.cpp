@@ -1,6 +1,7 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
 #include "entry/capture.hpp"
+#include "entry/redact.hpp"
 #include "entry/settings.hpp"
 #include "entry/tenancy.hpp"
 #include "entry/validate.hpp"
@@ -40,6 +41,13 @@ void _PG_init(void) {
         "Size up to which the changes of a materialized view are logged until it is refreshed.",
         "Past it changes are no longer logged, and the next refresh computes the whole view.",
         &change_log_limit_mb, 256, 1, 1 << 20, PGC_SUSET, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable(
+        "attribution.redacted_keys",
+        "Keys that are removed from payloads, at any depth, before they are stored.",
+        "Separated by commas; case, underscores and hyphens do not count. Empty: nothing is "
+        "removed.",
+        &redacted_keys_setting, default_redacted_keys, PGC_SUSET, 0, check_redacted_keys,
+        assign_redacted_keys, nullptr);
     MarkGUCPrefixReserved("attribution");
     watch_tenant_bindings();
     watch_transactions();

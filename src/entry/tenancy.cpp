@@ -37,38 +37,10 @@ extern "C" void forget_binding(Datum, Oid relation) {
         binding.known = false;
 }
 
-int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = static_cast<char>(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/// What uuid_in accepts, without its error: a check hook reports instead of raising, and every
-/// policy reads the setting.
-bool parse_uuid(const char* text, pg_uuid_t* uuid) {
-    const bool braces = *text == '{';
-    if (braces)
-        ++text;
-    for (int i = 0; i < UUID_LEN; ++i) {
-        const int high = hex_digit(text[0]);
-        const int low = high < 0 ? -1 : hex_digit(text[1]);
-        if (low < 0)
-            return false;
-        uuid->data[i] = static_cast<unsigned char>(high << 4 | low);
-        text += 2;
-        if (*text == '-' && i % 2 == 1 && i < UUID_LEN - 1)
-            ++text;
-    }
-    if (braces && *text++ != '}')
-        return false;
-    return *text == '\0';
-}
-
 /// Reads the setting; false when it is empty.
 bool tenant_of_setting(pg_uuid_t* tenant_id) {
     return tenant_id_setting != nullptr && tenant_id_setting[0] != '\0' &&
-           parse_uuid(tenant_id_setting, tenant_id);
+           pg::parse_uuid(tenant_id_setting, tenant_id);
 }
 
 /// Reads the bindings past row security: they restrict the reader itself.
@@ -159,7 +131,7 @@ bool check_tenant_id_setting(char** value, void**, GucSource) {
     if (*value == nullptr || (*value)[0] == '\0')
         return true;
     pg_uuid_t tenant_id;
-    if (parse_uuid(*value, &tenant_id))
+    if (pg::parse_uuid(*value, &tenant_id))
         return true;
     GUC_check_errdetail("\"%s\" is not a UUID.", *value);
     GUC_check_errhint("Set it to the id of a tenant, or to an empty string.");

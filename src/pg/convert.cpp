@@ -15,7 +15,33 @@ std::uint16_t network_word(const char* bytes) {
                                       static_cast<unsigned char>(bytes[1]));
 }
 
+int hex_digit(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = static_cast<char>(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 } // namespace
+
+bool parse_uuid(const char* text, pg_uuid_t* uuid) {
+    const bool braces = *text == '{';
+    if (braces)
+        ++text;
+    for (int i = 0; i < UUID_LEN; ++i) {
+        const int high = hex_digit(text[0]);
+        const int low = high < 0 ? -1 : hex_digit(text[1]);
+        if (low < 0)
+            return false;
+        uuid->data[i] = static_cast<unsigned char>(high << 4 | low);
+        text += 2;
+        if (*text == '-' && i % 2 == 1 && i < UUID_LEN - 1)
+            ++text;
+    }
+    if (braces && *text++ != '}')
+        return false;
+    return *text == '\0';
+}
 
 core::Uuid uuid_of(Datum datum) {
     core::Uuid uuid;

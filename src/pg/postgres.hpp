@@ -10,6 +10,7 @@
 #include "core/identity.hpp"
 #include "core/model.hpp"
 #include "core/refund.hpp"
+#include "core/webhook.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.
 #define PGDLLEXPORT __attribute__((visibility("default")))
@@ -41,6 +42,7 @@ extern "C" {
 #include "executor/spi.h"              // queries
 #include "fmgr.h"                      // the calling convention
 #include "funcapi.h"                   // sets of rows
+#include "mb/pg_wchar.h"               // characters in the server's encoding
 #include "miscadmin.h"                 // user ids and interrupts
 #include "nodes/params.h"              // parameters of streamed queries
 #include "optimizer/plancat.h"         // sizes of relations

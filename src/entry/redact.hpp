@@ -1,0 +1,25 @@
+// redact: what of a message is never stored.
+#pragma once
+
+#include <string_view>
+
+#include "pg/postgres.hpp"
+
+namespace attribution::entry {
+
+extern char* redacted_keys_setting; // attribution.redacted_keys
+
+/// The keys that are removed where the setting says nothing else.
+extern const char* const default_redacted_keys;
+
+/// Checks and takes over attribution.redacted_keys.
+bool check_redacted_keys(char** value, void** extra, GucSource source);
+void assign_redacted_keys(const char* value, void* extra);
+
+/// The jsonb without the listed keys at any depth; the very same when it has none of them.
+Datum redacted(Datum jsonb);
+
+/// The same for a text that is no JSON, as far as keys can be told in it; palloc'd.
+std::string_view redacted_text(std::string_view text);
+
+} // namespace attribution::entry
