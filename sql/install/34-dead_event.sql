@@ -57,7 +57,7 @@ COMMENT ON VIEW attribution.dead_event_depth IS
 
 CREATE FUNCTION attribution.prune_dead_events(older_than interval DEFAULT '90 days', include_unresolved boolean DEFAULT false)
     RETURNS bigint
-    LANGUAGE sql VOLATILE CALLED ON NULL INPUT SECURITY DEFINER
+    LANGUAGE sql VOLATILE CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH gone AS (
@@ -68,7 +68,7 @@ BEGIN ATOMIC
     SELECT count(*) FROM gone;
 END;
 COMMENT ON FUNCTION attribution.prune_dead_events(interval, boolean) IS
-'Deletes dead events of all tenants that were resolved longer ago than that, and where asked also those that still wait since; returns their number. For a scheduler.';
+'Deletes dead events that were resolved longer ago than that, and where asked also those that still wait since; returns their number. Row security applies to the caller: an operator prunes its own tenant, the owner of the tables all of them. For a scheduler.';
 REVOKE ALL ON FUNCTION attribution.prune_dead_events(interval, boolean) FROM PUBLIC;
 
 CREATE FUNCTION attribution.erase_personal_data(
@@ -117,6 +117,8 @@ BEGIN ATOMIC
         FROM wanted w
         WHERE d.tenant_id = w.tenant_id AND (d.raw_payload IS NOT NULL OR d.headers IS NOT NULL)
           AND (d.external_event_id = ANY (w.keys) OR d.correlation_id = ANY (w.keys)
+               OR EXISTS (SELECT FROM family f JOIN attribution.attribution_events e ON e.tenant_id = f.tenant_id AND e.id = f.id
+                          WHERE d.external_event_id = e.external_event_id OR d.correlation_id = e.correlation_id)
                OR EXISTS (SELECT FROM unnest(w.session_ids) AS s (id) WHERE strpos(lower(d.raw_payload::text), s.id::text) > 0)
                OR strpos(lower(d.raw_payload::text), lower(w.containing)) > 0
                OR strpos(lower(d.headers::text), lower(w.containing)) > 0)

@@ -57,6 +57,7 @@ BEGIN
 
     -- Operator: what runs at night.
     EXECUTE 'GRANT SELECT ON attribution.refresh_log, attribution.refresh_status TO ' || grantee;
+    EXECUTE 'GRANT DELETE ON attribution.dead_events TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text), attribution.refresh_doubt(text), '
         'attribution.prune_refresh_log(interval), attribution.prune_dead_events(interval, boolean), '
         'attribution.discard_dead_events(uuid, text, text, integer, timestamptz, timestamptz, text), '

@@ -160,14 +160,20 @@ $$, ARRAY[
     'attribution.bind_tenant(name,uuid)',
     'attribution.channel_performance(uuid,text,timestamp with time zone,timestamp with time zone)',
     'attribution.define_model(uuid,text,text,jsonb)',
+    'attribution.discard_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,text)',
+    'attribution.erase_personal_data(uuid,uuid[],text[],text)',
     'attribution.explain_allocation(uuid,uuid,text)',
     'attribution.grant_access(name,text)',
     'attribution.ingest_event(uuid,text,text,timestamp with time zone,bigint,text,text,uuid,text,uuid,jsonb)',
+    'attribution.ingest_webhook(uuid,text,text,jsonb,jsonb)',
+    'attribution.ingest_webhook_text(uuid,text,text,text,jsonb)',
     'attribution.keyed_event_id(uuid,text,text)',
     'attribution.post_allocations(uuid,text,timestamp with time zone,timestamp with time zone)',
+    'attribution.prune_dead_events(interval,boolean)',
     'attribution.prune_refresh_log(interval)',
     'attribution.refresh(text,text)',
     'attribution.refresh_all(text)',
+    'attribution.retry_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,boolean)',
     'attribution.unbalanced_allocations(uuid,text)'
 ], 'functions are strict but for those that answer to NULL');
 

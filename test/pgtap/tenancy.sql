@@ -45,7 +45,8 @@ SELECT set_eq($$
 $$, ARRAY[
     'attribution.currencies', 'attribution.tenants', 'attribution.attribution_events', 'attribution.dead_events', 'attribution.attribution_models',
     'attribution.attribution_allocations', 'attribution.ledger_books', 'attribution.revenue_ledger', 'attribution.reconciliation_runs',
-    'attribution.allocation_runs', 'attribution.allocation_failures', 'attribution.allocation_progress'
+    'attribution.allocation_runs', 'attribution.allocation_failures', 'attribution.allocation_progress', 'attribution.event_aliases',
+    'attribution.dead_event_depth'
 ], 'a reader sees rows of its own tenant');
 
 SELECT set_eq($$
@@ -245,6 +246,12 @@ INSERT INTO call VALUES
     ('attribution.unbalanced_allocations(uuid,text)', 1, true, 'SELECT count(*) FROM attribution.unbalanced_allocations(%1$L, NULL)'),
     ('attribution.ingest_event(uuid,text,text,timestamp with time zone,bigint,text,text,uuid,text,uuid,jsonb)', 2, false,
         'SELECT r::text FROM attribution.ingest_event(%1$L, ''shop'', ''conversion'', ''2026-01-01'', 5, ''shop:order:new'') r'),
+    ('attribution.ingest_webhook(uuid,text,text,jsonb,jsonb)', 2, false, 'SELECT r::text FROM attribution.ingest_webhook(%1$L, ''shopify'', ''orders/paid'', ''{"id": 5, "currency": "USD", "total_price": "5.00", "processed_at": "2026-01-01T00:00:00Z", "note_attributes": [{"name": "utm_source", "value": "x"}]}'') r'),
+    ('attribution.ingest_webhook_text(uuid,text,text,text,jsonb)', 2, false, 'SELECT r::text FROM attribution.ingest_webhook_text(%1$L, ''shopify'', ''orders/paid'', ''oops'') r'),
+    ('attribution.retry_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,boolean)', 2, false, 'SELECT r::text FROM attribution.retry_dead_events(%1$L) r'),
+    ('attribution.discard_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,text)', 3, false, 'SELECT r::text FROM attribution.discard_dead_events(%1$L) r'),
+    ('attribution.prune_dead_events(interval,boolean)', 3, true, 'SELECT attribution.prune_dead_events(''-1 day'', true)'),
+    ('attribution.erase_personal_data(uuid,uuid[],text[],text)', 3, false, 'SELECT r::text FROM attribution.erase_personal_data(%1$L, containing => ''e'') r'),
     ('attribution.allocate_event(uuid,uuid,text,text[],numeric[])', 2, false,
         'SELECT string_agg(r::text, '' '') FROM attribution.allocate_event(%1$L, %2$L, ''2.0.0'', ARRAY[''x''], ARRAY[1]) r'),
     ('attribution.allocate_event(uuid,uuid,text)', 2, false,

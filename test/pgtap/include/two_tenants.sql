@@ -38,6 +38,7 @@ BEGIN
         INSERT INTO attribution.dead_events (tenant_id, id, source, error_code, error_detail, raw_payload, correlation_id, external_event_id)
         VALUES (ids[1], ids[6], 'shop ' || secret, 'error ' || secret, jsonb_build_object('detail', secret), jsonb_build_object('raw', secret),
                 'pi_3_' || secret, 'shop:order:3:' || secret);
+        INSERT INTO attribution.event_aliases (tenant_id, external_event_id, event_id) VALUES (ids[1], 'alias ' || secret, ids[4]);
         PERFORM attribution.allocate_event(ids[1], ids[3], 'model ' || secret, ARRAY['channel ' || secret, 'other ' || secret], ARRAY[2, 1]);
         -- The refund was allocated with it.
         UPDATE attribution.attribution_allocations a SET model_metadata = jsonb_build_object('note', secret)
