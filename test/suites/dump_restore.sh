@@ -18,7 +18,7 @@ also_remove+=("$work")
 main() {
     make_source
     state_of "$source" >"$work/source"
-    is "$(grep -c '^rows ' "$work/source") $(grep '^rows ' "$work/source" | grep ' 0 ' || true)" '9 ' 'every table of the source has rows'
+    is "$(grep -c '^rows ' "$work/source") $(grep '^rows ' "$work/source" | grep ' 0 ' || true)" '10 ' 'every table of the source has rows'
 
     # It warns that events refer to events and postings to postings. Within one COPY they may.
     {
@@ -244,6 +244,8 @@ SELECT DISTINCT ON (tenant_id) tenant_id, conversion_id, id, -revenue_cents FROM
 INSERT INTO attribution.reconciliation_runs (tenant_id, state, last_run_at, error_message, run_metadata)
 SELECT t.id, s.state, s.at, s.error, '{"rows": 1}' FROM attribution.tenants t, (VALUES
     ('idle', '2026-03-01Z'::timestamptz, NULL), ('completed', '2026-03-02Z', NULL), ('failed', '2026-03-03Z', 'no answer'), ('running', '2026-03-03Z', NULL)) AS s (state, at, error);
+INSERT INTO attribution.event_aliases (tenant_id, external_event_id, event_id)
+SELECT e.tenant_id, 'alias of ' || e.external_event_id, e.id FROM attribution.attribution_events e WHERE e.event_type = 'refund';
 INSERT INTO attribution.dead_events (tenant_id, source, error_code, error_detail, raw_payload, retry_count, last_retry_at, resolved_at)
 SELECT t.id, 'paypal', 'no amount', '{"path": "resource.amount"}', '{"id": "WH-1"}', n % 3, CASE WHEN n % 3 > 0 THEN '2026-03-04Z'::timestamptz END,
     CASE WHEN n = 5 THEN '2026-03-05Z'::timestamptz END
