@@ -3,7 +3,7 @@
 -- minor units, JSON numbers, cumulative refunds); the values are drawn, nobody's data. Providers send
 -- again, and tell of one sale under several topics: so do these.
 
--- What was sold, in cents: the truth that the mapping (take_webhooks.sql) must find again.
+-- What was sold, in cents: the truth that ingest_webhook() must find again.
 CREATE TABLE demo.sales AS
 SELECT n, CASE WHEN n <= 150 THEN 'shopify' WHEN n <= 250 THEN 'stripe' WHEN n <= 325 THEN 'paypal' ELSE 'woocommerce' END AS source,
        499 + demo.draw(n, 1, 400) * demo.draw(n, 2, 110) + demo.draw(n, 3, 100) AS cents,
@@ -19,15 +19,15 @@ CROSS JOIN LATERAL (VALUES
     (2, CASE WHEN s.n % 24 = 0 AND s.n % 40 <> 0 THEN 1 + demo.draw(s.n, 6, s.cents / 3) END)) AS r (part, cents)
 WHERE s.n % 8 = 0 AND s.source <> 'paypal' AND r.cents IS NOT NULL;
 
--- How the buyer came: unknown (every seventh), one visit with UTM parameters, or two.
+-- How the buyer came: unknown (every seventh), by one visit, or by two. The shop's own tracker saw the visits and
+-- put the session into the order, where each provider has room for it.
 CREATE TABLE demo.visits AS
-SELECT s.n, jsonb_strip_nulls(jsonb_build_object(
-           'first_utm_source', f.source, 'first_utm_medium', f.medium, 'utm_source', l.source, 'utm_medium', l.medium)) AS utm
+SELECT s.n, md5('session of ' || s.n)::uuid AS session_id, f.channel AS first_channel, l.channel,
+       jsonb_build_object('session_id', md5('session of ' || s.n)::uuid) AS attributes
 FROM demo.sales s
-JOIN (VALUES (0, 'google', 'cpc'), (1, 'newsletter', 'email'), (2, 'google', 'cpc'), (3, 'awin', 'affiliate'),
-             (4, 'google', 'organic'), (5, 'newsletter', 'email')) AS l (i, source, medium) ON l.i = demo.draw(s.n, 9, 6)
-LEFT JOIN (VALUES (0, 'instagram', 'paid_social'), (1, 'google', 'organic'), (2, 'partner-blog', 'referral'),
-                  (3, 'instagram', 'paid_social'), (4, 'criteo', 'display')) AS f (i, source, medium)
+JOIN (VALUES (0, 'paid search'), (1, 'email'), (2, 'paid search'), (3, 'affiliate'), (4, 'organic search'), (5, 'email')) AS l (i, channel)
+    ON l.i = demo.draw(s.n, 9, 6)
+LEFT JOIN (VALUES (0, 'paid social'), (1, 'organic search'), (2, 'referral'), (3, 'paid social'), (4, 'display')) AS f (i, channel)
     ON f.i = demo.draw(s.n, 8, 5) AND demo.draw(s.n, 7, 100) < 60
 WHERE s.n % 7 <> 0;
 
@@ -75,10 +75,9 @@ shopify_paid AS (
         'created_at', demo.gmt(s.at) || '+00:00', 'processed_at', demo.gmt(s.at) || '+00:00', 'updated_at', demo.gmt(s.at) || '+00:00',
         'total_price', demo.decimal_string(s.cents), 'total_price_set', demo.money_set(s.cents),
         'current_total_price', demo.decimal_string(s.cents), 'current_total_price_set', demo.money_set(s.cents),
-        'landing_site', CASE WHEN v.utm IS NOT NULL THEN '/collections/all?' || demo.query_string(v.utm - '{first_utm_source,first_utm_medium}'::text[]) END,
-        'referring_site', NULL,
-        'note_attributes', coalesce((SELECT jsonb_agg(jsonb_build_object('name', key, 'value', value) ORDER BY key)
-                                     FROM jsonb_each(v.utm) WHERE key LIKE 'first%'), '[]'),
+        'landing_site', '/collections/all', 'referring_site', NULL,
+        'note_attributes', coalesce((SELECT jsonb_agg(jsonb_build_object('name', key, 'value', value)) FROM jsonb_each(v.attributes)), '[]'),
+        'email', 'buyer' || s.n || '@example.com', 'customer', jsonb_build_object('first_name', 'Buyer', 'last_name', s.n),
         'refunds', '[]'::jsonb) AS payload
     FROM demo.sales s LEFT JOIN demo.visits v USING (n) WHERE s.source = 'shopify'),
 -- The money that went back is in the transactions, here in one or two of them; the refund lines are
@@ -104,7 +103,7 @@ stripe_paid AS (
             ELSE jsonb_build_object('id', demo.stripe_id(s.n, 'ch'), 'object', 'charge', 'payment_intent', demo.stripe_id(s.n, 'pi'),
                 'amount', s.cents, 'amount_captured', s.cents, 'amount_refunded', 0, 'captured', true, 'paid', true, 'refunded', false)
             END || jsonb_build_object('currency', 'usd', 'created', extract(epoch FROM s.at)::bigint, 'status', 'succeeded',
-                'metadata', jsonb_build_object('order_id', (6000 + s.n)::text) || coalesce(v.utm, '{}'))))
+                'metadata', jsonb_build_object('order_id', (6000 + s.n)::text) || coalesce(v.attributes, '{}'))))
     FROM demo.sales s LEFT JOIN demo.visits v USING (n)
     -- Which topic comes first is nobody's promise.
     CROSS JOIN LATERAL (VALUES (1, 'payment_intent.succeeded', demo.draw(s.n, 10, 5) * interval '1 second'),
@@ -132,7 +131,7 @@ paypal AS (
         'summary', 'Payment completed for $ ' || demo.decimal_string(s.cents) || ' USD',
         'resource', jsonb_build_object('id', demo.paypal_id(s.n, 3), 'status', 'COMPLETED', 'create_time', demo.gmt(s.at) || 'Z', 'final_capture', true,
             'amount', jsonb_build_object('value', demo.decimal_string(s.cents), 'currency_code', 'USD'),
-            'custom_id', demo.query_string(v.utm),
+            'custom_id', demo.query_string(v.attributes),
             'supplementary_data', jsonb_build_object('related_ids', jsonb_build_object('order_id', demo.paypal_id(s.n, 4))),
             'seller_receivable_breakdown', jsonb_build_object(
                 'gross_amount', jsonb_build_object('value', demo.decimal_string(s.cents), 'currency_code', 'USD'))))
@@ -145,8 +144,8 @@ woocommerce AS (
         'date_created_gmt', demo.gmt(s.at - interval '2 minutes'), 'date_modified_gmt', demo.gmt(c.at),
         'date_paid_gmt', CASE WHEN c.status <> 'pending' THEN demo.gmt(s.at) END,
         'line_items', jsonb_build_array(jsonb_build_object('id', 9000 + s.n, 'quantity', 1, 'total', demo.decimal_string(s.cents), 'price', s.cents * 0.01)),
-        'meta_data', coalesce((SELECT jsonb_agg(jsonb_build_object('key', '_wc_order_attribution_' || key, 'value', value) ORDER BY key)
-                               FROM jsonb_each(v.utm)), '[]'),
+        'meta_data', coalesce((SELECT jsonb_agg(jsonb_build_object('key', '_' || key, 'value', value) ORDER BY key)
+                               FROM jsonb_each(v.attributes)), '[]'),
         'refunds', coalesce((SELECT jsonb_agg(jsonb_build_object('id', 5000 + r.n * 10 + r.part, 'reason', '', 'total', '-' || demo.decimal_string(r.cents)) ORDER BY r.part)
                              FROM demo.refunds r WHERE r.n = s.n AND r.part <= c.refunds), '[]'))
     FROM demo.sales s LEFT JOIN demo.visits v USING (n)

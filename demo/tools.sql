@@ -36,24 +36,6 @@ CREATE FUNCTION demo.token(n bigint, stream integer, length integer, alphabet te
     RETURN (SELECT string_agg(substr(alphabet, 1 + demo.draw(n * 100 + i, stream, length(alphabet))::integer, 1), '' ORDER BY i)
             FROM generate_series(1, token.length) AS i);
 
--- "19.99" is 1999 minor units. Through numeric, never through a double: 19.99::float8 * 100 is 1998.9999999999998.
--- An amount finer than the currency is refused, not rounded.
-CREATE FUNCTION demo.minor_units(amount text, currency text) RETURNS bigint
-    LANGUAGE plpgsql STABLE STRICT
-AS $$
-DECLARE
-    units numeric := (SELECT amount::numeric * power(10::numeric, c.decimals)
-                      FROM attribution.currencies c WHERE c.code = minor_units.currency);
-BEGIN
-    IF units IS NULL THEN
-        RAISE EXCEPTION 'unknown currency "%"', currency USING ERRCODE = '22023';
-    ELSIF units <> trunc(units) THEN
-        RAISE EXCEPTION 'amount % is finer than the minor unit of %', amount, currency USING ERRCODE = '22023';
-    END IF;
-    RETURN units;
-END;
-$$;
-
 -- 1999 cents is "19.99", with separators, padded so that a column of it is flush right.
 CREATE FUNCTION demo.money(cents numeric, currency text, sign text DEFAULT 'FM') RETURNS text
     LANGUAGE sql STABLE STRICT
