@@ -146,6 +146,20 @@ bool find_other_announcement(Datum tenant_id, const pg_uuid_t& conversion_id, co
 }
 
 void add_alias(Datum tenant_id, std::string_view key, const pg_uuid_t& event_id) {
+    static constinit pg::Query see = {
+        .sql = "SELECT 1 FROM attribution.attribution_events WHERE tenant_id = $1 AND id = $2",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, UUIDOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    // The foreign key looks with the snapshot of the transaction, and would find nothing.
+    Datum event[] = {tenant_id, UUIDPGetDatum(&event_id)};
+    pg::run(see, event);
+    if (SPI_processed == 0)
+        ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                        errmsg("could not serialize access: another delivery has just announced "
+                               "the same refund"),
+                        errhint("The transaction might succeed if retried.")));
     static constinit pg::Query insert = {
         .sql = "INSERT INTO attribution.event_aliases (tenant_id, external_event_id, event_id) "
                "VALUES ($1, $2, $3)",
