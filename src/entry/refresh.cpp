@@ -33,8 +33,10 @@ namespace {
 constexpr uint16 refresher_lock_class = 3;
 
 /// Computing a key anew costs as much as so many rows of the view in a concurrent refresh, which
-/// reads them all and compares [bench/refresh].
-constexpr double rows_per_key = 2;
+/// reads them all and compares [bench/refresh]: look-ups grow dearer than reading in order.
+constexpr double rows_per_key(double view_rows) {
+    return view_rows > 300'000 ? 3 : 2;
+}
 
 constexpr const char* not_captured =
     "a trigger that captures its changes is missing or not enabled as it was installed";
@@ -330,7 +332,7 @@ bool is_cheaper(const TrackedView& tracked, Relation view, Snapshot snapshot) {
     Relation log = open_log(tracked);
     const double most = RelationGetNumberOfBlocks(log) * log_rows_per_block;
     table_close(log, NoLock);
-    if (most * rows_per_key <= view_rows || most <= 10'000)
+    if (most * rows_per_key(view_rows) <= view_rows || most <= 10'000)
         return true;
     // A key without model version is one of those of its event, or stands for about one.
     const char* keys_of_view =
@@ -349,7 +351,7 @@ bool is_cheaper(const TrackedView& tracked, Relation view, Snapshot snapshot) {
     bool isnull;
     const auto keys = static_cast<double>(DatumGetInt64(pg::result_value(0, 1, &isnull)));
     // What a concurrent refresh reads and compares is the view as it becomes.
-    return keys * rows_per_key <= std::max(view_rows, keys);
+    return keys * rows_per_key(view_rows) <= std::max(view_rows, keys);
 }
 
 // ---------------------------------------------------------------------------------------------
