@@ -80,6 +80,15 @@ CREATE FUNCTION attribution.keep_ledger() RETURNS trigger
 COMMENT ON FUNCTION attribution.keep_ledger() IS
 'Trigger: refuses (23514, ledger_is_append_only) DELETE, TRUNCATE and every UPDATE but that of the verification columns.';
 REVOKE ALL ON FUNCTION attribution.keep_ledger() FROM PUBLIC;
+CREATE FUNCTION attribution.check_posting() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_check_posting';
+COMMENT ON FUNCTION attribution.check_posting() IS
+'Trigger: refuses (23514, posting_matches_allocation) a posting with other cents than its allocation has, in the book of another conversion or under another model version; and a reversing entry that is not minus its posting, or reverses another reversing entry.';
+REVOKE ALL ON FUNCTION attribution.check_posting() FROM PUBLIC;
+CREATE TRIGGER posting_matches_allocation AFTER INSERT ON attribution.revenue_ledger
+    FOR EACH ROW EXECUTE FUNCTION attribution.check_posting();
+ALTER TABLE attribution.revenue_ledger ENABLE ALWAYS TRIGGER posting_matches_allocation;
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON attribution.revenue_ledger
     FOR EACH ROW EXECUTE FUNCTION attribution.touch_updated_at();
 CREATE TRIGGER ledger_is_append_only AFTER UPDATE OR DELETE ON attribution.revenue_ledger
@@ -109,10 +118,20 @@ CREATE FUNCTION attribution.post_allocations(
     LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off -- a plan made while a table was empty is kept after it grew
+    SET enable_bitmapscan = off
     AS 'MODULE_PATHNAME', 'attribution_post_allocations';
 COMMENT ON FUNCTION attribution.post_allocations(uuid, text, timestamptz, timestamptz) IS
 'Copies the allocations of a tenant under a model version into the ledger, those of events that occurred in [occurred_from, occurred_to); NULL means no bound. Returns the number of rows posted; a repeat posts 0. A conversion already posted under another model version is refused (23505, ledger_books_pkey).';
 REVOKE ALL ON FUNCTION attribution.post_allocations(uuid, text, timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION attribution.reverse_posting(tenant_id uuid, ledger_id uuid) RETURNS uuid
+    LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+    AS 'MODULE_PATHNAME', 'attribution_reverse_posting';
+COMMENT ON FUNCTION attribution.reverse_posting(uuid, uuid) IS
+'Takes a posting back: writes its reversing entry, of minus its cents, and returns its id. A repeat returns the same one. A reversing entry is not reversed (22023). The allocation stays posted.';
+REVOKE ALL ON FUNCTION attribution.reverse_posting(uuid, uuid) FROM PUBLIC;
 
 CREATE FUNCTION attribution.channel_performance(
     tenant_id uuid, model_version text,

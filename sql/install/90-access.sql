@@ -60,6 +60,7 @@ BEGIN
     EXECUTE 'GRANT DELETE ON attribution.dead_events TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text), attribution.refresh_doubt(text), '
         'attribution.prune_refresh_log(interval), attribution.prune_dead_events(interval, boolean), '
+        'attribution.reverse_posting(uuid, uuid), '
         'attribution.discard_dead_events(uuid, text, text, integer, timestamptz, timestamptz, text), '
         'attribution.erase_personal_data(uuid, uuid[], text[], text) TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON PROCEDURE attribution.refresh_all(text) TO ' || grantee;

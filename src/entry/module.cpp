@@ -1,6 +1,7 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
 #include "entry/capture.hpp"
+#include "entry/ledger.hpp"
 #include "entry/redact.hpp"
 #include "entry/settings.hpp"
 #include "entry/tenancy.hpp"
@@ -52,4 +53,5 @@ void _PG_init(void) {
     watch_tenant_bindings();
     watch_transactions();
     watch_logs();
+    watch_ledgers();
 }

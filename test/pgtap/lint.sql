@@ -173,6 +173,7 @@ $$, ARRAY[
     'attribution.prune_refresh_log(interval)',
     'attribution.refresh(text,text)',
     'attribution.refresh_all(text)',
+    'attribution.reverse_posting(uuid,uuid)',
     'attribution.retry_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,boolean)',
     'attribution.unbalanced_allocations(uuid,text)'
 ], 'functions are strict but for those that answer to NULL');

@@ -132,6 +132,55 @@ SELECT sum(revenue_cents) FROM attribution.revenue_ledger WHERE tenant_id = :b;
 ROLLBACK;
 
 --
+-- A row is what it says: the database compares it with its allocation, its event and its book
+--
+BEGIN;
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-0000000000d1', 'conversion', '2024-03-07 00:00Z', 70),
+    (:a, '1ed6e200-0000-4000-8000-0000000000d2', 'conversion', '2024-03-07 00:00Z', 80);
+INSERT INTO attribution.attribution_allocations (tenant_id, id, event_id, model_version, channel, allocated_revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-00000000aa11', '1ed6e200-0000-4000-8000-0000000000d1', 'm1', 'tv', 70),
+    (:a, '1ed6e200-0000-4000-8000-00000000aa12', '1ed6e200-0000-4000-8000-0000000000d1', 'm2', 'tv', 70),
+    (:a, '1ed6e200-0000-4000-8000-00000000aa21', '1ed6e200-0000-4000-8000-0000000000d2', 'm1', 'tv', 80);
+INSERT INTO attribution.ledger_books (tenant_id, conversion_id, model_version) VALUES
+    (:a, '1ed6e200-0000-4000-8000-0000000000d1', 'm1'), (:a, '1ed6e200-0000-4000-8000-0000000000d2', 'm1');
+CREATE FUNCTION pg_temp.book(conversion text, allocation text, cents bigint) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO attribution.revenue_ledger (tenant_id, id, conversion_id, allocation_id, revenue_cents)
+    VALUES ('1ed6e200-0000-4000-8000-00000000000a', ('1ed6e200-0000-4000-8000-0000000b' || allocation)::uuid, ('1ed6e200-0000-4000-8000-0000000000' || conversion)::uuid,
+            ('1ed6e200-0000-4000-8000-00000000' || allocation)::uuid, cents)
+$$;
+CREATE FUNCTION pg_temp.take_back(conversion text, posting text, cents bigint) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO attribution.revenue_ledger (tenant_id, id, conversion_id, reverses_id, revenue_cents)
+    VALUES ('1ed6e200-0000-4000-8000-00000000000a', ('1ed6e200-0000-4000-8000-0000000c' || posting)::uuid, ('1ed6e200-0000-4000-8000-0000000000' || conversion)::uuid,
+            ('1ed6e200-0000-4000-8000-0000000b' || posting)::uuid, cents)
+$$;
+CALL pg_temp.attempt($$SELECT pg_temp.book('d1', 'aa11', 71)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.book('d2', 'aa11', 70)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.book('d1', 'aa12', 70)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.book('d1', 'aa21', 80)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.book('d1', 'aa11', 70)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.book('d2', 'aa21', 80)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.take_back('d1', 'aa11', 70)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.take_back('d2', 'aa11', -70)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.take_back('d1', 'aa11', -70)$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id, revenue_cents)
+    VALUES ('1ed6e200-0000-4000-8000-00000000000a', '1ed6e200-0000-4000-8000-0000000000d1', '1ed6e200-0000-4000-8000-0000000caa11', 70)$$);
+SET session_replication_role = replica;
+CALL pg_temp.attempt($$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, allocation_id, revenue_cents)
+    VALUES ('1ed6e200-0000-4000-8000-00000000000a', '1ed6e200-0000-4000-8000-0000000000d1', '1ed6e200-0000-4000-8000-00000000aa12', 70)$$);
+RESET session_replication_role;
+-- reverse_posting(): once, and it says what it cannot do.
+SELECT attribution.reverse_posting(:a, '1ed6e200-0000-4000-8000-0000000baa21') = attribution.reverse_posting(:a, '1ed6e200-0000-4000-8000-0000000baa21') AS the_same;
+SELECT attribution.reverse_posting(:a, '1ed6e200-0000-4000-8000-0000000baa11') AS by_hand_before;
+SELECT sum(revenue_cents), count(*) FROM attribution.revenue_ledger WHERE tenant_id = :a AND conversion_id IN ('1ed6e200-0000-4000-8000-0000000000d1', '1ed6e200-0000-4000-8000-0000000000d2');
+CALL pg_temp.attempt($$SELECT attribution.reverse_posting('1ed6e200-0000-4000-8000-00000000000a', '1ed6e200-0000-4000-8000-0000000caa11')$$);
+CALL pg_temp.attempt($$SELECT attribution.reverse_posting('1ed6e200-0000-4000-8000-00000000000a', '1ed6e200-0000-4000-8000-0000000000ff')$$);
+CALL pg_temp.attempt($$SELECT attribution.reverse_posting('1ed6e200-0000-4000-8000-00000000000b', '1ed6e200-0000-4000-8000-0000000baa11')$$);
+CALL pg_temp.attempt($$SELECT attribution.reverse_posting(NULL, '1ed6e200-0000-4000-8000-0000000baa11')$$);
+CALL pg_temp.attempt($$SELECT attribution.reverse_posting('1ed6e200-0000-4000-8000-00000000000a', NULL)$$);
+ROLLBACK;
+
+--
 -- channel_performance
 --
 SELECT * FROM attribution.channel_performance(:a, '1');
