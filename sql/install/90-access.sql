@@ -29,7 +29,7 @@ BEGIN
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.realtime_revenue(uuid), attribution.reconciliation_status(uuid), '
         'attribution.channel_performance(uuid, text, timestamptz, timestamptz), '
         'attribution.explain_allocation(uuid, uuid, text), '
-        'attribution.unbalanced_allocations(uuid, text) TO ' || grantee;
+        'attribution.unbalanced_allocations(uuid, text), attribution.conservation(uuid) TO ' || grantee;
     IF wanted = 'reader' THEN
         RETURN;
     END IF;

@@ -160,6 +160,7 @@ $$, ARRAY[
     'attribution.bind_tenant(name,uuid)',
     'attribution.channel_performance(uuid,text,timestamp with time zone,timestamp with time zone)',
     'attribution.define_model(uuid,text,text,jsonb)',
+    'attribution.conservation(uuid)',
     'attribution.discard_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,text)',
     'attribution.erase_personal_data(uuid,uuid[],text[],text)',
     'attribution.explain_allocation(uuid,uuid,text)',

@@ -249,6 +249,7 @@ INSERT INTO call VALUES
     ('attribution.ingest_webhook(uuid,text,text,jsonb,jsonb)', 2, false, 'SELECT r::text FROM attribution.ingest_webhook(%1$L, ''shopify'', ''orders/paid'', ''{"id": 5, "currency": "USD", "total_price": "5.00", "processed_at": "2026-01-01T00:00:00Z", "note_attributes": [{"name": "utm_source", "value": "x"}]}'') r'),
     ('attribution.ingest_webhook_text(uuid,text,text,text,jsonb)', 2, false, 'SELECT r::text FROM attribution.ingest_webhook_text(%1$L, ''shopify'', ''orders/paid'', ''oops'') r'),
     ('attribution.retry_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,boolean)', 2, false, 'SELECT r::text FROM attribution.retry_dead_events(%1$L) r'),
+    ('attribution.conservation(uuid)', 1, false, 'SELECT string_agg(c::text, '' '') FROM attribution.conservation(%1$L) c'),
     ('attribution.reverse_posting(uuid,uuid)', 3, false,
         'SELECT attribution.reverse_posting(%1$L, coalesce((SELECT l.id FROM attribution.revenue_ledger l WHERE l.tenant_id = %1$L AND l.reverses_id IS NULL ORDER BY l.id LIMIT 1), %2$L))'),
     ('attribution.discard_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,text)', 3, false, 'SELECT r::text FROM attribution.discard_dead_events(%1$L) r'),

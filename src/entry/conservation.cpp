@@ -1,0 +1,177 @@
+// conservation: that no cent appeared or got lost on the way from events to views.
+//
+// The one idea: each step of the way is an equation, expected = actual + pending, whose two sides
+// are summed from different tables in one statement, hence one snapshot. What is pending is known
+// by itself (not allocated yet, not posted yet, in a log of changes), never as what is missing.
+// Where an equation does not hold, its rows are listed.
+
+#include <array>
+
+#include "entry/tenancy.hpp"
+#include "pg/convert.hpp"
+#include "pg/query.hpp"
+
+namespace attribution::entry {
+namespace {
+
+// Everything is read once per tenant, joined by hash: enable_nestloop is off in these functions.
+#define LIVE                                                                                                                                                                    \
+    "WITH event AS MATERIALIZED (SELECT e.id, e.revenue_cents, e.refund_of, "                                                                                                   \
+    "coalesce(e.refund_of, e.id) AS conversion_id FROM attribution.attribution_events e "                                                                                       \
+    "WHERE e.tenant_id = $1 AND e.event_type <> 'touch'), "                                                                                                                     \
+    "allocation AS MATERIALIZED (SELECT a.id, a.event_id, a.model_version, a.channel, "                                                                                         \
+    "a.allocated_revenue_cents AS cents FROM attribution.attribution_allocations a "                                                                                            \
+    "WHERE a.tenant_id = $1), "                                                                                                                                                 \
+    "ledger AS MATERIALIZED (SELECT l.id, l.conversion_id, l.allocation_id, l.reverses_id, "                                                                                    \
+    "l.revenue_cents AS cents, b.model_version FROM attribution.revenue_ledger l "                                                                                              \
+    "LEFT JOIN attribution.ledger_books b ON b.tenant_id = $1 "                                                                                                                 \
+    "AND b.conversion_id = l.conversion_id WHERE l.tenant_id = $1), "                                                                                                           \
+    "allocated AS MATERIALIZED (SELECT s.event_id, s.model_version, s.cents, e.revenue_cents, "                                                                                 \
+    "e.id IS NULL AS is_orphan FROM (SELECT a.event_id, a.model_version, sum(a.cents) AS cents "                                                                                \
+    "FROM allocation a GROUP BY a.event_id, a.model_version) s "                                                                                                                \
+    "LEFT JOIN event e ON e.id = s.event_id), "                                                                                                                                 \
+    "total AS MATERIALIZED (SELECT coalesce(sum(revenue_cents), 0) AS cents FROM event), " /* events                                                                            \
+                                                                                              =                                                                                 \
+                                                                                              allocations                                                                       \
+                                                                                              +                                                                                 \
+                                                                                              what                                                                              \
+                                                                                              is                                                                                \
+                                                                                              not                                                                               \
+                                                                                              allocated                                                                         \
+                                                                                              under                                                                             \
+                                                                                              the                                                                               \
+                                                                                              model                                                                             \
+                                                                                              version                                                                           \
+                                                                                            */                                                                                  \
+    "model AS (SELECT m.model_version, sum(m.cents) AS cents, "                                                                                                                 \
+    "coalesce(sum(m.revenue_cents), 0) AS revenue FROM allocated m GROUP BY m.model_version), " /* allocations of open books = ledger + what is not posted or was taken back */ \
+    "booked AS MATERIALIZED (SELECT a.id, a.event_id, a.model_version, a.cents, "                                                                                               \
+    "p.id AS posting_id, p.cents AS posted, r.cents AS reversed FROM allocation a "                                                                                             \
+    "JOIN event e ON e.id = a.event_id JOIN attribution.ledger_books b ON b.tenant_id = $1 "                                                                                    \
+    "AND b.conversion_id = e.conversion_id AND b.model_version = a.model_version "                                                                                              \
+    "LEFT JOIN ledger p ON p.allocation_id = a.id LEFT JOIN ledger r ON r.reverses_id = p.id), "
+
+#define ROWS                                                                                       \
+    "row AS (SELECT 1 AS step, 'events = allocations' AS equation, m.model_version, NULL::uuid "   \
+    "AS event_id, "                                                                                \
+    "t.cents AS expected, coalesce(m.cents, 0) AS actual, "                                        \
+    "t.cents - coalesce(m.revenue, 0) AS pending, true AS is_known "                               \
+    "FROM total t LEFT JOIN model m ON true "                                                      \
+    "UNION ALL SELECT 1, 'events = allocations', x.model_version, x.event_id, "                    \
+    "coalesce(x.revenue_cents, 0), x.cents, 0, true FROM allocated x "                             \
+    "WHERE x.cents IS DISTINCT FROM x.revenue_cents "                                              \
+    "UNION ALL SELECT 2, 'allocations = ledger', m.model_version, NULL, "                          \
+    "coalesce(b.expected, 0), m.cents, coalesce(b.pending, 0), true FROM "                         \
+    "(SELECT l.model_version, sum(l.cents) AS cents FROM ledger l GROUP BY l.model_version) m "    \
+    "LEFT JOIN (SELECT k.model_version, sum(k.cents) AS expected, "                                \
+    "sum(CASE WHEN k.posting_id IS NULL THEN k.cents ELSE 0 END) "                                 \
+    "- sum(coalesce(k.reversed, 0)) AS pending FROM booked k GROUP BY k.model_version) b "         \
+    "ON b.model_version = m.model_version "                                                        \
+    "UNION ALL SELECT 2, 'allocations = ledger', l.model_version, a.event_id, "                    \
+    "coalesce(a.cents, 0), l.cents, 0, true FROM ledger l "                                        \
+    "LEFT JOIN allocation a ON a.id = l.allocation_id LEFT JOIN event e ON e.id = a.event_id "     \
+    "WHERE l.reverses_id IS NULL AND (a.cents IS DISTINCT FROM l.cents "                           \
+    "OR a.model_version IS DISTINCT FROM l.model_version "                                         \
+    "OR e.conversion_id IS DISTINCT FROM l.conversion_id) "                                        \
+    "UNION ALL SELECT 2, 'reversing entry = posting', l.model_version, l.conversion_id, "          \
+    "-p.cents, l.cents, 0, true FROM ledger l LEFT JOIN ledger p ON p.id = l.reverses_id "         \
+    "WHERE l.reverses_id IS NOT NULL AND (p.cents IS DISTINCT FROM -l.cents::numeric "             \
+    "OR p.conversion_id IS DISTINCT FROM l.conversion_id) "                                        \
+    "UNION ALL SELECT 5, 'refunds <= conversion', NULL, c.id, c.revenue_cents, r.cents, 0, true "  \
+    "FROM (SELECT e.refund_of, -sum(e.revenue_cents) AS cents FROM event e "                       \
+    "WHERE e.refund_of IS NOT NULL GROUP BY e.refund_of) r JOIN event c ON c.id = r.refund_of "    \
+    "WHERE r.cents > c.revenue_cents "                                                             \
+    "UNION ALL SELECT 6, 'channels >= 0', n.model_version, n.conversion_id, 0, n.cents, 0, true "  \
+    "FROM (SELECT e.conversion_id, a.model_version, a.channel, sum(a.cents) AS cents "             \
+    "FROM allocation a JOIN event e ON e.id = a.event_id "                                         \
+    "GROUP BY e.conversion_id, a.model_version, a.channel) n WHERE n.cents < 0 "
+
+#define REVENUE_VIEW                                                                               \
+    "UNION ALL SELECT 3, 'ledger = mv_realtime_revenue', NULL, NULL, "                             \
+    "(SELECT coalesce(sum(l.cents), 0) FROM ledger l), coalesce(v.total_revenue_cents, 0), "       \
+    "(SELECT coalesce(sum(c.revenue_cents), 0) FROM attribution.realtime_revenue_changes c "       \
+    "WHERE c.tenant_id = $1), attribution.refresh_doubt('mv_realtime_revenue') IS NULL "           \
+    "FROM (VALUES (1)) AS one LEFT JOIN attribution.mv_realtime_revenue v ON v.tenant_id = $1 "
+#define NO_REVENUE_VIEW                                                                            \
+    "UNION ALL SELECT 3, 'ledger = mv_realtime_revenue', NULL, NULL, "                             \
+    "(SELECT coalesce(sum(l.cents), 0) FROM ledger l), NULL, NULL, false "
+
+// A key waits when its log has it, or has its event with all model versions.
+#define SUMMARY_VIEW                                                                               \
+    "UNION ALL SELECT 4, 'allocations = mv_allocation_summary', NULL, NULL, "                      \
+    "coalesce(sum(k.live), 0), coalesce(sum(k.viewed), 0), "                                       \
+    "coalesce(sum(k.live - k.viewed) FILTER (WHERE k.waits), 0), "                                 \
+    "attribution.refresh_doubt('mv_allocation_summary') IS NULL FROM compared k "                  \
+    "UNION ALL SELECT 4, 'allocations = mv_allocation_summary', k.model_version, k.event_id, "     \
+    "k.live, k.viewed, 0, attribution.refresh_doubt('mv_allocation_summary') IS NULL "             \
+    "FROM compared k WHERE NOT k.waits AND k.live <> k.viewed "
+#define COMPARED                                                                                   \
+    "compared AS MATERIALIZED (SELECT coalesce(x.event_id, v.event_id) AS event_id, "              \
+    "coalesce(x.model_version, v.model_version) AS model_version, coalesce(x.cents, 0) AS live, "  \
+    "coalesce(v.total_allocated_cents, 0) AS viewed, "                                             \
+    "w.event_id IS NOT NULL OR u.event_id IS NOT NULL AS waits "                                   \
+    "FROM allocated x FULL JOIN (SELECT * FROM attribution.mv_allocation_summary m "               \
+    "WHERE m.tenant_id = $1) v ON v.event_id = x.event_id AND v.model_version = x.model_version "  \
+    "LEFT JOIN (SELECT DISTINCT c.event_id, c.model_version "                                      \
+    "FROM attribution.allocation_summary_changes c "                                               \
+    "WHERE c.tenant_id = $1 AND c.model_version IS NOT NULL) w "                                   \
+    "ON w.event_id = coalesce(x.event_id, v.event_id) "                                            \
+    "AND w.model_version = coalesce(x.model_version, v.model_version) "                            \
+    "LEFT JOIN (SELECT DISTINCT c.event_id FROM attribution.allocation_summary_changes c "         \
+    "WHERE c.tenant_id = $1 AND c.model_version IS NULL) u "                                       \
+    "ON u.event_id = coalesce(x.event_id, v.event_id)) "
+#define NO_SUMMARY_VIEW                                                                            \
+    "UNION ALL SELECT 4, 'allocations = mv_allocation_summary', NULL, NULL, "                      \
+    "(SELECT coalesce(sum(a.cents), 0) FROM allocation a), NULL, NULL, false "
+
+#define ANSWER                                                                                     \
+    "SELECT r.equation, r.model_version, r.event_id, r.expected, r.actual, r.pending, "            \
+    "CASE WHEN r.is_known THEN r.expected - coalesce(r.actual, 0) - r.pending END, "               \
+    "CASE WHEN r.step <= 4 AND r.event_id IS NULL THEN "                                           \
+    "CASE WHEN r.is_known THEN r.expected = r.actual + r.pending END "                             \
+    "WHEN r.is_known THEN false END FROM row r "                                                   \
+    "ORDER BY r.event_id IS NOT NULL, r.step, r.model_version, r.event_id"
+
+bool is_populated(const char* view) {
+    const Oid relation = get_relname_relid(view, get_namespace_oid("attribution", false));
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple))
+        return false;
+    const bool populated = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relispopulated;
+    ReleaseSysCache(tuple);
+    return populated;
+}
+
+void receive_row(TupleTableSlot* row, void* state) {
+    auto* result = static_cast<ReturnSetInfo*>(state);
+    slot_getallattrs(row);
+    tuplestore_putvalues(result->setResult, result->setDesc, row->tts_values, row->tts_isnull);
+}
+
+} // namespace
+} // namespace attribution::entry
+
+using namespace attribution;
+
+ATTRIBUTION_FUNCTION(attribution_conservation) {
+    static constexpr std::array argument_names = {"tenant_id"};
+    pg::check_not_null(fcinfo, argument_names);
+    Datum tenant_id = PG_GETARG_DATUM(0);
+    entry::check_tenant(tenant_id);
+    InitMaterializedSRF(fcinfo, 0);
+    // Reading a view that was never refreshed is an error.
+    const bool has_revenue = entry::is_populated("mv_realtime_revenue");
+    const bool has_summary = entry::is_populated("mv_allocation_summary");
+    pg::Query query = {.sql = psprintf("%s%s%s%s%s) %s", LIVE, has_summary ? COMPARED ", " : "",
+                                       ROWS, has_revenue ? REVENUE_VIEW : NO_REVENUE_VIEW,
+                                       has_summary ? SUMMARY_VIEW : NO_SUMMARY_VIEW, ANSWER),
+                       .parameter_count = 1,
+                       .parameter_types = {UUIDOID},
+                       .cursor_options = 0,
+                       .plan = nullptr,
+                       .temporary = true};
+    SPI_connect();
+    pg::stream(query, &tenant_id, nullptr, entry::receive_row, fcinfo->resultinfo);
+    SPI_finish();
+    PG_RETURN_NULL();
+}
