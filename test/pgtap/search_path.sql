@@ -106,7 +106,7 @@ FROM (VALUES
     ('tap_writer', 'attribution.ingest_webhook(uuid,text,text,jsonb,jsonb)', 'SELECT r.outcome FROM attribution.ingest_webhook(%1$L, ''shopify'', ''orders/paid'', ''{"id": 6}'') r'),
     ('tap_writer', 'attribution.ingest_webhook_text(uuid,text,text,text,jsonb)', 'SELECT r.outcome FROM attribution.ingest_webhook_text(%1$L, ''shopify'', ''orders/paid'', ''oops'') r'),
     ('tap_writer', 'attribution.retry_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,boolean)', 'SELECT r FROM attribution.retry_dead_events(%1$L) r'),
-    ('tap_reader', 'attribution.conservation(uuid)', 'SELECT pg_catalog.string_agg(c::pg_catalog.text, '' '') FROM attribution.conservation(%1$L) c'),
+    ('tap_writer', 'attribution.conservation(uuid)', 'SELECT pg_catalog.string_agg(c::pg_catalog.text, '' '') FROM attribution.conservation(%1$L) c'),
     ('tap_operator', 'attribution.reverse_posting(uuid,uuid)', 'SELECT pg_catalog.count(attribution.reverse_posting(l.tenant_id, l.id)) FROM attribution.revenue_ledger l WHERE l.reverses_id IS NULL'),
     ('tap_operator', 'attribution.discard_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,text)', 'SELECT r FROM attribution.discard_dead_events(%1$L, note => ''x'') r'),
     ('tap_operator', 'attribution.prune_dead_events(interval,boolean)', 'SELECT attribution.prune_dead_events(''-1 day'', true)'),
