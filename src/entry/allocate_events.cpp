@@ -154,25 +154,6 @@ void record_failure(Run* run, const pg_uuid_t* event_id, const ErrorData* failur
 // ---------------------------------------------------------------------------------------------
 // Transactions
 
-/// Every transaction of a run is READ COMMITTED, whatever the default is: each statement must see
-/// what was committed before the locks it waited for.
-void set_isolation() {
-    if (XactIsoLevel == XACT_READ_COMMITTED)
-        return;
-    if (SPI_execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", false, 0) != SPI_OK_UTILITY)
-        elog(ERROR, "could not set the isolation level");
-}
-
-void commit() {
-    SPI_commit();
-    set_isolation();
-}
-
-void roll_back() {
-    SPI_rollback();
-    set_isolation();
-}
-
 /// Errors that no single event is to blame for: the run ends with them.
 bool ends_run(const ErrorData* failure) {
     switch (ERRCODE_TO_CATEGORY(failure->sqlerrcode)) {
@@ -200,7 +181,7 @@ bool may_succeed_later(const ErrorData* failure) {
 
 /// The run's row says why, then the error goes on to the caller.
 [[noreturn]] void fail(Run* run, ErrorData* failure) {
-    roll_back();
+    pg::roll_back();
     update_run(*run, "failed",
                psprintf("%s: %s", unpack_sql_state(failure->sqlerrcode), failure->message));
     SPI_commit();
@@ -460,9 +441,9 @@ void commit_batch(Run* run, std::span<Family> batch) {
             run->done_occurred_at = before.done_occurred_at;
             fail(run, failure);
         }
-        roll_back();
+        pg::roll_back();
     }
-    commit();
+    pg::commit();
 }
 
 void notice_progress(Run* run) {
@@ -544,9 +525,9 @@ ATTRIBUTION_FUNCTION(attribution_allocate_events) {
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     const MemoryContext memory = CurrentMemoryContext;
     if (XactIsoLevel != XACT_READ_COMMITTED)
-        entry::commit();
+        pg::commit();
     entry::Run* run = entry::start_run(fcinfo);
-    entry::commit();
+    pg::commit();
     for (;;) {
         MemoryContextReset(run->page_memory);
         MemoryContextSwitchTo(memory);

@@ -164,6 +164,27 @@ void check_may_commit(FunctionCallInfo fcinfo, const char* procedure, const char
                         errdetail("%s", reason), errhint("%s", hint)));
 }
 
+namespace {
+
+void set_isolation() {
+    if (XactIsoLevel == XACT_READ_COMMITTED)
+        return;
+    if (SPI_execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", false, 0) != SPI_OK_UTILITY)
+        elog(ERROR, "could not set the isolation level");
+}
+
+} // namespace
+
+void commit() {
+    SPI_commit();
+    set_isolation();
+}
+
+void roll_back() {
+    SPI_rollback();
+    set_isolation();
+}
+
 Datum result_value(uint64 row, int number, bool* isnull) {
     return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
 }

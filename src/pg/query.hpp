@@ -61,6 +61,11 @@ void limit_lock_wait(int milliseconds);
 void check_may_commit(FunctionCallInfo fcinfo, const char* procedure, const char* reason,
                       const char* hint);
 
+/// Ends the transaction of a procedure and begins the next one, READ COMMITTED whatever the default
+/// is: each of its statements must see what was committed before the locks it waited for.
+void commit();
+void roll_back();
+
 /// Value of column `number` (from 1) in row `row` (from 0) of the last result.
 Datum result_value(uint64 row, int number, bool* isnull);
 
