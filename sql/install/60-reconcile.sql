@@ -7,6 +7,10 @@ CREATE TABLE attribution.reconciliation_runs (
     last_run_at   timestamptz NOT NULL DEFAULT now(),
     error_message text,
     run_metadata  jsonb,
+    occurred_from timestamptz,
+    occurred_to   timestamptz,
+    backend_pid   integer,
+    backend_start timestamptz,
     created_at    timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT reconciliation_runs_pkey PRIMARY KEY (tenant_id, id),
@@ -19,7 +23,11 @@ COMMENT ON COLUMN attribution.reconciliation_runs.id IS 'UUID, version 7 by defa
 COMMENT ON COLUMN attribution.reconciliation_runs.state IS 'idle, running, failed or completed.';
 COMMENT ON COLUMN attribution.reconciliation_runs.last_run_at IS 'When the run last started.';
 COMMENT ON COLUMN attribution.reconciliation_runs.error_message IS 'Why it failed.';
-COMMENT ON COLUMN attribution.reconciliation_runs.run_metadata IS 'Counts and whatever the caller wants to keep.';
+COMMENT ON COLUMN attribution.reconciliation_runs.run_metadata IS 'Counts and sums of a completed run, and whatever the caller wants to keep.';
+COMMENT ON COLUMN attribution.reconciliation_runs.occurred_from IS 'Conversions from this time on are expected to be settled; NULL: no bound.';
+COMMENT ON COLUMN attribution.reconciliation_runs.occurred_to IS 'Conversions before this time are expected to be settled; NULL: no bound.';
+COMMENT ON COLUMN attribution.reconciliation_runs.backend_pid IS 'Process id of the session that was last at work on it; NULL: not known.';
+COMMENT ON COLUMN attribution.reconciliation_runs.backend_start IS 'When that process started: a process id is given out again.';
 COMMENT ON COLUMN attribution.reconciliation_runs.created_at IS 'When the row was inserted.';
 COMMENT ON COLUMN attribution.reconciliation_runs.updated_at IS 'When the row was last updated (kept by a trigger).';
 SELECT pg_extension_config_dump('attribution.reconciliation_runs', '');
@@ -57,3 +65,159 @@ END;
 COMMENT ON FUNCTION attribution.reconciliation_status(uuid) IS
 'The latest reconciliation of a tenant, read from the table now: state idle and NULLs before the first run; no row for a tenant the caller may not see.';
 REVOKE ALL ON FUNCTION attribution.reconciliation_status(uuid) FROM PUBLIC;
+
+CREATE TABLE attribution.reconciliation_settlements (
+    tenant_id             uuid        NOT NULL,
+    reconciliation_run_id uuid        NOT NULL,
+    key                   text        NOT NULL,
+    amount_cents          bigint      NOT NULL,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT reconciliation_settlements_pkey PRIMARY KEY (tenant_id, reconciliation_run_id, key),
+    CONSTRAINT reconciliation_settlements_run_fkey FOREIGN KEY (tenant_id, reconciliation_run_id)
+        REFERENCES attribution.reconciliation_runs (tenant_id, id) ON DELETE CASCADE,
+    CONSTRAINT reconciliation_settlements_key_length CHECK (octet_length(key) BETWEEN 1 AND 255)
+);
+COMMENT ON TABLE attribution.reconciliation_settlements IS 'What the payment provider says was paid, per run. prune_settlements() deletes those of ended runs.';
+COMMENT ON COLUMN attribution.reconciliation_settlements.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN attribution.reconciliation_settlements.reconciliation_run_id IS 'The run.';
+COMMENT ON COLUMN attribution.reconciliation_settlements.key IS 'Business key of the conversion: its external_event_id, or its correlation_id where it has none; at most 255 bytes.';
+COMMENT ON COLUMN attribution.reconciliation_settlements.amount_cents IS 'What was paid, net of refunds, in minor units of the tenant''s currency.';
+COMMENT ON COLUMN attribution.reconciliation_settlements.created_at IS 'When the row was inserted.';
+SELECT pg_extension_config_dump('attribution.reconciliation_settlements', '');
+
+CREATE TABLE attribution.settlement_differences (
+    tenant_id             uuid        NOT NULL,
+    reconciliation_run_id uuid        NOT NULL,
+    id                    uuid        NOT NULL DEFAULT attribution.uuid_v7(),
+    kind                  text        NOT NULL,
+    key                   text,
+    conversion_id         uuid,
+    ledger_cents          bigint,
+    settlement_cents      bigint,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT settlement_differences_pkey PRIMARY KEY (tenant_id, reconciliation_run_id, id),
+    CONSTRAINT settlement_differences_run_fkey FOREIGN KEY (tenant_id, reconciliation_run_id)
+        REFERENCES attribution.reconciliation_runs (tenant_id, id) ON DELETE CASCADE,
+    CONSTRAINT settlement_differences_kind CHECK (kind IN ('missing_in_ledger', 'missing_in_settlement', 'amount_mismatch'))
+);
+COMMENT ON TABLE attribution.settlement_differences IS 'Where ledger and settlements differed when a run was finished. Read it through reconciliation_differences().';
+COMMENT ON COLUMN attribution.settlement_differences.tenant_id IS 'The tenant.';
+COMMENT ON COLUMN attribution.settlement_differences.reconciliation_run_id IS 'The run.';
+COMMENT ON COLUMN attribution.settlement_differences.id IS 'UUID, version 7 by default.';
+COMMENT ON COLUMN attribution.settlement_differences.kind IS 'missing_in_ledger, missing_in_settlement or amount_mismatch.';
+COMMENT ON COLUMN attribution.settlement_differences.key IS 'Business key; NULL: the conversion has none.';
+COMMENT ON COLUMN attribution.settlement_differences.conversion_id IS 'The conversion; NULL: no conversion has the key.';
+COMMENT ON COLUMN attribution.settlement_differences.ledger_cents IS 'Net of the conversion''s book in minor units; NULL: nothing is posted.';
+COMMENT ON COLUMN attribution.settlement_differences.settlement_cents IS 'What was paid in minor units; NULL: it is not settled.';
+COMMENT ON COLUMN attribution.settlement_differences.created_at IS 'When the row was inserted.';
+SELECT pg_extension_config_dump('attribution.settlement_differences', '');
+
+ALTER TABLE attribution.reconciliation_settlements ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON attribution.reconciliation_settlements
+    USING (tenant_id = attribution.current_tenant());
+ALTER TABLE attribution.settlement_differences ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON attribution.settlement_differences
+    USING (tenant_id = attribution.current_tenant());
+
+CREATE FUNCTION attribution.start_reconciliation(
+    tenant_id uuid, occurred_from timestamptz DEFAULT NULL, occurred_to timestamptz DEFAULT NULL)
+    RETURNS attribution.reconciliation_runs
+    LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
+    AS 'MODULE_PATHNAME', 'attribution_start_reconciliation';
+COMMENT ON FUNCTION attribution.start_reconciliation(uuid, timestamptz, timestamptz) IS
+'Starts a reconciliation of a tenant and returns its run. Conversions that occurred in [occurred_from, occurred_to) and are posted are expected to be settled; NULL means no bound. Never waits: 55P03 while another run of the tenant is at work. A run whose server process is gone ends as failed, and the new one starts.';
+REVOKE ALL ON FUNCTION attribution.start_reconciliation(uuid, timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION attribution.settle(
+    tenant_id uuid, reconciliation_run_id uuid, settlements jsonb,
+    OUT received bigint, OUT added bigint, OUT duplicates bigint)
+    LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
+    AS 'MODULE_PATHNAME', 'attribution_settle';
+COMMENT ON FUNCTION attribution.settle(uuid, uuid, jsonb) IS
+'Adds settlements to a running reconciliation: an array of {"key": business key of the conversion, "amount_cents": what was paid, net of refunds}, other fields are ignored. Returns how many it got, how many of them are new and how many repeat what the run has. The same key with another amount is refused (23505, settlement_is_unchanged). 22023 for what is no such array or an unknown run, 55000 for a run that has ended.';
+REVOKE ALL ON FUNCTION attribution.settle(uuid, uuid, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION attribution.finish_reconciliation(tenant_id uuid, reconciliation_run_id uuid)
+    RETURNS attribution.reconciliation_runs
+    LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off -- without statistics a million rows look like one, and would be joined in loops
+    SET jit = off
+    AS 'MODULE_PATHNAME', 'attribution_finish_reconciliation';
+COMMENT ON FUNCTION attribution.finish_reconciliation(uuid, uuid) IS
+'Compares the settlements of a run with the net of each book (sale, refunds, reversals), marks the ledger rows of books that agree as verified and records every difference, as of one snapshot; returns the run, completed, with counts and sums in run_metadata. Books of net 0 that are not settled agree. Rows that are verified already stay as they are. A completed run is returned unchanged; 55000 for one that failed, 22023 for an unknown one.';
+REVOKE ALL ON FUNCTION attribution.finish_reconciliation(uuid, uuid) FROM PUBLIC;
+
+CREATE FUNCTION attribution.fail_reconciliation(tenant_id uuid, reconciliation_run_id uuid, message text)
+    RETURNS attribution.reconciliation_runs
+    LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
+    AS 'MODULE_PATHNAME', 'attribution_fail_reconciliation';
+COMMENT ON FUNCTION attribution.fail_reconciliation(uuid, uuid, text) IS
+'Ends a reconciliation as failed, with a message, and returns its run. A failed run is returned unchanged; 55000 for a completed one, 22023 for an unknown one.';
+REVOKE ALL ON FUNCTION attribution.fail_reconciliation(uuid, uuid, text) FROM PUBLIC;
+
+CREATE PROCEDURE attribution.reconcile(
+    tenant_id uuid, settlements jsonb, INOUT reconciliation_run_id uuid DEFAULT NULL,
+    occurred_from timestamptz DEFAULT NULL, occurred_to timestamptz DEFAULT NULL)
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'attribution_reconcile';
+COMMENT ON PROCEDURE attribution.reconcile(uuid, jsonb, uuid, timestamptz, timestamptz) IS
+'start_reconciliation(), settle() and finish_reconciliation() in one, with a commit after each, so that others see the run while it is running. A failure ends in state failed with its message and a WARNING; reconciliation_run_id returns the run, what is passed for it is ignored. Raises what keeps a run from starting (55P03 another run is at work, 42501, 22004, 22023 unknown tenant), when it is cancelled, and inside a transaction block (2D000).';
+REVOKE ALL ON PROCEDURE attribution.reconcile(uuid, jsonb, uuid, timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION attribution.reconciliation_differences(
+    tenant_id uuid, reconciliation_run_id uuid,
+    OUT key text, OUT kind text, OUT ledger_cents bigint, OUT settlement_cents bigint, OUT difference_cents numeric,
+    OUT conversion_id uuid)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT d.key, d.kind, d.ledger_cents, d.settlement_cents,
+           coalesce(d.ledger_cents, 0)::numeric - coalesce(d.settlement_cents, 0)::numeric, d.conversion_id
+    FROM attribution.settlement_differences d
+    WHERE d.tenant_id = reconciliation_differences.tenant_id
+      AND d.reconciliation_run_id = reconciliation_differences.reconciliation_run_id
+    ORDER BY d.key COLLATE "C", d.conversion_id;
+END;
+COMMENT ON FUNCTION attribution.reconciliation_differences(uuid, uuid) IS
+'The differences that a completed run has recorded, in the order of their keys: missing_in_ledger (ledger_cents NULL), missing_in_settlement (settlement_cents NULL), amount_mismatch. difference_cents is ledger less settlement; all in minor units. key is NULL for a conversion that has none, conversion_id where no conversion has the key. No rows for a tenant the caller may not see.';
+REVOKE ALL ON FUNCTION attribution.reconciliation_differences(uuid, uuid) FROM PUBLIC;
+
+CREATE FUNCTION attribution.prune_tenant_settlements(tenant_id uuid, older_than interval) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
+BEGIN ATOMIC
+    SELECT attribution.check_tenant(prune_tenant_settlements.tenant_id);
+    WITH ended AS (
+        SELECT r.id FROM attribution.reconciliation_runs r
+        WHERE r.tenant_id = prune_tenant_settlements.tenant_id AND r.state IN ('completed', 'failed')
+          AND r.updated_at < now() - prune_tenant_settlements.older_than),
+    gone AS (
+        DELETE FROM attribution.reconciliation_settlements s
+        WHERE s.tenant_id = prune_tenant_settlements.tenant_id AND s.reconciliation_run_id IN (SELECT id FROM ended)
+        RETURNING 1)
+    SELECT count(*) FROM gone;
+END;
+COMMENT ON FUNCTION attribution.prune_tenant_settlements(uuid, interval) IS
+'Deletes the settlements of runs of one tenant that ended before that, and returns their number. Differences stay.';
+REVOKE ALL ON FUNCTION attribution.prune_tenant_settlements(uuid, interval) FROM PUBLIC;
+
+-- The tenants that the caller may see, by row security.
+CREATE FUNCTION attribution.prune_settlements(older_than interval DEFAULT '90 days') RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT
+    SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT coalesce(sum(attribution.prune_tenant_settlements(t.id, prune_settlements.older_than)), 0)::bigint
+    FROM attribution.tenants t;
+END;
+COMMENT ON FUNCTION attribution.prune_settlements(interval) IS
+'Deletes the settlements of runs that ended before that, of every tenant that the caller may see, and returns their number. Differences stay. For a scheduler.';
+REVOKE ALL ON FUNCTION attribution.prune_settlements(interval) FROM PUBLIC;

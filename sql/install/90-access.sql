@@ -25,8 +25,10 @@ BEGIN
     EXECUTE 'GRANT SELECT ON attribution.currencies, attribution.tenants, attribution.attribution_events, '
         'attribution.event_aliases, attribution.dead_events, attribution.dead_event_depth, attribution.attribution_models, attribution.attribution_allocations, '
         'attribution.ledger_books, attribution.revenue_ledger, attribution.reconciliation_runs, '
+        'attribution.reconciliation_settlements, attribution.settlement_differences, '
         'attribution.allocation_runs, attribution.allocation_failures, attribution.allocation_progress TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.realtime_revenue(uuid), attribution.reconciliation_status(uuid), '
+        'attribution.reconciliation_differences(uuid, uuid), '
         'attribution.channel_performance(uuid, text, timestamptz, timestamptz), '
         'attribution.explain_allocation(uuid, uuid, text), '
         'attribution.unbalanced_allocations(uuid, text), attribution.conservation(uuid) TO ' || grantee;
@@ -62,12 +64,16 @@ BEGIN
         'attribution.prune_refresh_log(interval), attribution.prune_dead_events(interval, boolean), '
         'attribution.reverse_posting(uuid, uuid), '
         'attribution.discard_dead_events(uuid, text, text, integer, timestamptz, timestamptz, text), '
-        'attribution.erase_personal_data(uuid, uuid[], text[], text) TO ' || grantee;
-    EXECUTE 'GRANT EXECUTE ON PROCEDURE attribution.refresh_all(text) TO ' || grantee;
+        'attribution.erase_personal_data(uuid, uuid[], text[], text), '
+        'attribution.start_reconciliation(uuid, timestamptz, timestamptz), attribution.settle(uuid, uuid, jsonb), '
+        'attribution.finish_reconciliation(uuid, uuid), attribution.fail_reconciliation(uuid, uuid, text), '
+        'attribution.prune_tenant_settlements(uuid, interval), attribution.prune_settlements(interval) TO ' || grantee;
+    EXECUTE 'GRANT EXECUTE ON PROCEDURE attribution.refresh_all(text), '
+        'attribution.reconcile(uuid, jsonb, uuid, timestamptz, timestamptz) TO ' || grantee;
 END;
 $$;
 COMMENT ON FUNCTION attribution.grant_access(name, text) IS
-'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, define models, allocate, post) or operator (refresh). Row security still limits it to current_tenant(). For the owner of the tables.';
+'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, define models, allocate, post) or operator (refresh, reconcile). Row security still limits it to current_tenant(). For the owner of the tables.';
 REVOKE ALL ON FUNCTION attribution.grant_access(name, text) FROM PUBLIC;
 
 -- Default privileges of the installing role would open what has just been made, the materialized

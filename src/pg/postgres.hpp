@@ -37,6 +37,7 @@ extern "C" {
 #include "commands/event_trigger.h"    // REFRESH made by hand
 #include "commands/tablecmds.h"        // views that are in use
 #include "commands/trigger.h"          // trigger data
+#include "common/hashfn.h"             // advisory locks on tenants
 #include "common/int.h"                // sums that may overflow
 #include "executor/executor.h"         // indexes of materialized views
 #include "executor/spi.h"              // queries
@@ -54,6 +55,7 @@ extern "C" {
 #include "storage/proc.h"              // how long locks are waited for
 #include "utils/acl.h"                 // privileges
 #include "utils/array.h"               // arrays of weights
+#include "utils/backend_status.h"      // which processes are alive
 #include "utils/builtins.h"            // text, numeric input and output
 #include "utils/datum.h"               // comparing and copying values
 #include "utils/fmgroids.h"            // comparisons in index scans

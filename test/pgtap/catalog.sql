@@ -60,6 +60,8 @@ SELECT is_empty($$
         ('ledger_books', 'tenant_id conversion_id model_version'),
         ('revenue_ledger', 'tenant_id id conversion_id allocation_id reverses_id reconciliation_run_id revenue_cents is_verified verified_at posted_at created_at updated_at'),
         ('reconciliation_runs', 'tenant_id id state last_run_at error_message run_metadata created_at updated_at'),
+        ('reconciliation_settlements', 'tenant_id reconciliation_run_id key amount_cents'),
+        ('settlement_differences', 'tenant_id reconciliation_run_id kind key conversion_id ledger_cents settlement_cents'),
         ('mv_realtime_revenue', 'tenant_id total_revenue verified last_updated_at'),
         ('mv_reconciliation_status', 'tenant_id state last_run_at reconciliation_run_id'),
         ('mv_allocation_summary', 'tenant_id event_id model_version total_allocated_cents event_revenue_cents is_balanced drift_cents')

@@ -164,6 +164,8 @@ $$, ARRAY[
     'attribution.discard_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,text)',
     'attribution.erase_personal_data(uuid,uuid[],text[],text)',
     'attribution.explain_allocation(uuid,uuid,text)',
+    'attribution.fail_reconciliation(uuid,uuid,text)',
+    'attribution.finish_reconciliation(uuid,uuid)',
     'attribution.grant_access(name,text)',
     'attribution.ingest_event(uuid,text,text,timestamp with time zone,bigint,text,text,uuid,text,uuid,jsonb)',
     'attribution.ingest_webhook(uuid,text,text,jsonb,jsonb)',
@@ -172,10 +174,13 @@ $$, ARRAY[
     'attribution.post_allocations(uuid,text,timestamp with time zone,timestamp with time zone)',
     'attribution.prune_dead_events(interval,boolean)',
     'attribution.prune_refresh_log(interval)',
+    'attribution.reconcile(uuid,jsonb,uuid,timestamp with time zone,timestamp with time zone)',
     'attribution.refresh(text,text)',
     'attribution.refresh_all(text)',
     'attribution.reverse_posting(uuid,uuid)',
     'attribution.retry_dead_events(uuid,text,text,integer,timestamp with time zone,timestamp with time zone,boolean)',
+    'attribution.settle(uuid,uuid,jsonb)',
+    'attribution.start_reconciliation(uuid,timestamp with time zone,timestamp with time zone)',
     'attribution.unbalanced_allocations(uuid,text)'
 ], 'functions are strict but for those that answer to NULL');
 

@@ -46,7 +46,7 @@ $$, ARRAY[
     'attribution.currencies', 'attribution.tenants', 'attribution.attribution_events', 'attribution.dead_events', 'attribution.attribution_models',
     'attribution.attribution_allocations', 'attribution.ledger_books', 'attribution.revenue_ledger', 'attribution.reconciliation_runs',
     'attribution.allocation_runs', 'attribution.allocation_failures', 'attribution.allocation_progress', 'attribution.event_aliases',
-    'attribution.dead_event_depth'
+    'attribution.dead_event_depth', 'attribution.reconciliation_settlements', 'attribution.settlement_differences'
 ], 'a reader sees rows of its own tenant');
 
 SELECT set_eq($$
@@ -270,6 +270,18 @@ INSERT INTO call VALUES
     ('attribution.refresh_all(text)', 3, true, 'CALL attribution.refresh_all()'),
     ('attribution.refresh_doubt(text)', 3, true, 'SELECT coalesce(attribution.refresh_doubt(''mv_realtime_revenue''), ''none'')'),
     ('attribution.prune_refresh_log(interval)', 3, true, 'SELECT attribution.prune_refresh_log()'),
+    ('attribution.reconciliation_differences(uuid,uuid)', 1, false,
+        'SELECT string_agg(r::text, '' '') FROM attribution.reconciliation_differences(%1$L, overlay(%2$L placing ''6'' from 36)::uuid) r'),
+    ('attribution.start_reconciliation(uuid,timestamp with time zone,timestamp with time zone)', 3, false, 'SELECT r.state FROM attribution.start_reconciliation(%1$L) r'),
+    -- The run that is running has the id 8.
+    ('attribution.settle(uuid,uuid,jsonb)', 3, false,
+        'SELECT r::text FROM attribution.settle(%1$L, overlay(%2$L placing ''8'' from 36)::uuid, ''[{"key": "x", "amount_cents": 1}]'') r'),
+    ('attribution.finish_reconciliation(uuid,uuid)', 3, false, 'SELECT r.state FROM attribution.finish_reconciliation(%1$L, overlay(%2$L placing ''8'' from 36)::uuid) r'),
+    ('attribution.fail_reconciliation(uuid,uuid,text)', 3, false, 'SELECT r.state FROM attribution.fail_reconciliation(%1$L, overlay(%2$L placing ''8'' from 36)::uuid, ''x'') r'),
+    -- test/sql/reconcile.sql lets it run.
+    ('attribution.reconcile(uuid,jsonb,uuid,timestamp with time zone,timestamp with time zone)', 3, true, 'CALL attribution.reconcile(%1$L, ''[]'')'),
+    ('attribution.prune_tenant_settlements(uuid,interval)', 3, false, 'SELECT attribution.prune_tenant_settlements(%1$L, ''-1 day'')'),
+    ('attribution.prune_settlements(interval)', 3, true, 'SELECT attribution.prune_settlements(''-1 day'')'),
     ('attribution.is_replicated_row()', 1, true, 'SELECT attribution.is_replicated_row()'),
     ('attribution.grant_access(name,text)', 4, false, 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
     ('attribution.bind_tenant(name,uuid)', 4, false, 'SELECT attribution.bind_tenant(''tap_nobody'', %1$L)');
@@ -290,7 +302,7 @@ SELECT is_empty($$
     SELECT role_name, name, state, message, result FROM called
     WHERE tenant = 'A' AND given = 'A' AND access >= level
       AND NOT (state = '00000' AND result IS NOT NULL) AND (regexp_replace(name, '\(.*', ''), state) NOT IN
-          (('attribution.refresh_all', '2D000'), ('attribution.allocate_events', '2D000'), ('attribution.computed_allocations', '22023'))
+          (('attribution.refresh_all', '2D000'), ('attribution.allocate_events', '2D000'), ('attribution.reconcile', '2D000'), ('attribution.computed_allocations', '22023'))
 $$, 'each role can do for its own tenant what its access says');
 SELECT is_empty($$
     SELECT role_name, name, tenant, given, state, result FROM called WHERE access < level AND state <> '42501'

@@ -19,7 +19,9 @@ SELECT count(*) AS allocated FROM attribution.allocate_event(:t, 'e4404500-0000-
 SELECT attribution.post_allocations(:t, '1');
 CALL attribution.refresh_all();
 INSERT INTO attribution.attribution_models (tenant_id, model_version, method) VALUES (:t, 'linear', 'linear');
-INSERT INTO attribution.reconciliation_runs (tenant_id, state) VALUES (:t, 'running');
+INSERT INTO attribution.reconciliation_runs (tenant_id, id, state) VALUES
+    (:t, 'e4404500-0000-4000-8000-0000000000c1', 'running'), (:t, 'e4404500-0000-4000-8000-0000000000c2', 'completed');
+SELECT state FROM attribution.start_reconciliation('e4404500-0000-4000-8000-00000000000b');
 CREATE ROLE regress_attribution_stranger LOGIN;
 SELECT attribution.grant_access('regress_attribution_stranger', 'operator');
 CREATE ROLE regress_attribution_bound LOGIN;
@@ -29,7 +31,7 @@ SELECT attribution.bind_tenant('regress_attribution_bound', 'e4404500-0000-4000-
 CREATE TEMP TABLE promised (
     nr integer GENERATED ALWAYS AS IDENTITY,
     what text, state text, constraint_name text DEFAULT '', call text);
--- $t, $e0 ... stand for the ids.
+-- $t, $e0, $c1 ... stand for the ids.
 INSERT INTO promised (what, state, call) VALUES
     ('no weights',                        '22023', $$SELECT attribution.allocate_cents(100, '{}'::numeric[])$$),
     ('weights all zero',                  '22023', $$SELECT attribution.allocate_cents(100, '{0, 0}'::numeric[])$$),
@@ -165,6 +167,22 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('ledger truncated',                  '23514', 'ledger_is_append_only', $$TRUNCATE attribution.revenue_ledger$$),
     ('posted allocation deleted',         '23503', 'revenue_ledger_allocation_fkey', $$DELETE FROM attribution.attribution_allocations WHERE tenant_id = '$t' AND model_version = '1'$$),
     ('ledger row of two origins',         '23514', 'revenue_ledger_one_origin', $$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, revenue_cents) VALUES ('$t', '$e1', 1)$$);
+-- $c1 is running, $c2 is completed; the other tenant's run was started by this session.
+INSERT INTO promised (what, state, constraint_name, call) VALUES
+    ('reconciliation: argument null',     '22004', '', $$SELECT attribution.settle('$t', '$c1', NULL)$$),
+    ('reconciliation: unknown tenant',    '22023', '', $$SELECT attribution.start_reconciliation('$e1')$$),
+    ('reconciliation: unknown run',       '22023', '', $$SELECT attribution.finish_reconciliation('$t', '$e1')$$),
+    ('reconciliation: another at work',   '55P03', '', $$SELECT attribution.start_reconciliation('e4404500-0000-4000-8000-00000000000b')$$),
+    ('reconciliation: run has ended',     '55000', '', $$SELECT attribution.settle('$t', '$c2', '[]')$$),
+    ('reconciliation: failing a completed', '55000', '', $$SELECT attribution.fail_reconciliation('$t', '$c2', 'x')$$),
+    ('settlements: not an array',         '22023', '', $$SELECT attribution.settle('$t', '$c1', '{}')$$),
+    ('settlements: no object',            '22023', '', $$SELECT attribution.settle('$t', '$c1', '[1]')$$),
+    ('settlements: key missing',          '22023', '', $$SELECT attribution.settle('$t', '$c1', '[{"amount_cents": 1}]')$$),
+    ('settlements: key over 255 bytes',   '22023', '', $$SELECT attribution.settle('$t', '$c1', jsonb_build_array(jsonb_build_object('key', repeat('x', 256), 'amount_cents', 1)))$$),
+    ('settlements: amount not whole',     '22023', '', $$SELECT attribution.settle('$t', '$c1', '[{"key": "x", "amount_cents": 0.5}]')$$),
+    ('settlements: amount beyond bigint', '22023', '', $$SELECT attribution.settle('$t', '$c1', '[{"key": "x", "amount_cents": 9223372036854775808}]')$$),
+    ('settlements: key with two amounts', '23505', 'settlement_is_unchanged', $$SELECT attribution.settle('$t', '$c1', '[{"key": "x", "amount_cents": 1}, {"key": "x", "amount_cents": 2}]')$$),
+    ('reconcile in a transaction block',  '2D000', '', $$CALL attribution.reconcile('$t', '[]')$$);
 INSERT INTO promised (what, state, call) VALUES
     ('refresh: argument null',            '22004', $$SELECT attribution.refresh('mv_realtime_revenue', NULL)$$),
     ('refresh: unknown view',             '22023', $$SELECT attribution.refresh('mv_unknown')$$),
@@ -196,6 +214,7 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('tenant of another: event',          '42501', '', $$SET LOCAL ROLE regress_attribution_stranger; SELECT attribution.ingest_event('$t', 's', 'conversion', '2024-03-01', 1)$$),
     ('tenant of another: row',            '42501', '', $$SET LOCAL ROLE regress_attribution_stranger; INSERT INTO attribution.dead_events (tenant_id, source, error_code) VALUES ('$t', 's', 'e')$$),
     ('tenant other than the bound one',   '42501', '', $$SET LOCAL SESSION AUTHORIZATION regress_attribution_bound; SET LOCAL attribution.tenant_id = '$t'; SELECT attribution.current_tenant()$$),
+    ('tenant of another: reconciliation', '42501', '', $$SET LOCAL ROLE regress_attribution_stranger; SELECT attribution.start_reconciliation('$t')$$),
     ('right not granted',                 '42501', '', $$SET LOCAL ROLE regress_attribution_bound; SELECT attribution.refresh('mv_realtime_revenue')$$);
 INSERT INTO promised (what, state, call) VALUES
     ('read-only: allocate_event',         '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.allocate_event('$t', '$e1', '1', '{email, tv}', '{1, 1}')$$),
@@ -204,6 +223,11 @@ INSERT INTO promised (what, state, call) VALUES
     ('read-only: define_model',           '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.define_model('$t', 'linear', 'linear')$$),
     ('read-only: ingest_event',           '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.ingest_event('$t', 's', 'conversion', '2024-03-01 12:00Z', 100, 'test:order:1')$$),
     ('read-only: post_allocations',       '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.post_allocations('$t', '1')$$),
+    ('read-only: start_reconciliation',   '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.start_reconciliation('$t')$$),
+    ('read-only: settle',                 '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.settle('$t', '$c1', '[]')$$),
+    ('read-only: finish_reconciliation',  '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.finish_reconciliation('$t', '$c1')$$),
+    ('read-only: fail_reconciliation',    '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.fail_reconciliation('$t', '$c1', 'x')$$),
+    ('read-only: reconcile',              '25006', $$SET LOCAL transaction_read_only = on; CALL attribution.reconcile('$t', '[]')$$),
     ('read-only: refresh',                '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.refresh('mv_realtime_revenue')$$),
     ('trigger function called',           '39P01', $$SELECT attribution.check_allocation_sum()$$),
     ('capturing trigger function called', '39P01', $$SELECT attribution.capture_summary_change()$$),
@@ -213,7 +237,7 @@ INSERT INTO promised (what, state, call) VALUES
 CREATE FUNCTION pg_temp.outcome(call text, OUT state text, OUT constraint_name text, OUT message text) LANGUAGE plpgsql AS $$
 BEGIN
     call := replace(call, '$t', 'e4404500-0000-4000-8000-00000000000a');
-    call := regexp_replace(call, '\$(e\d)', 'e4404500-0000-4000-8000-0000000000\1', 'g');
+    call := regexp_replace(call, '\$([ec]\d)', 'e4404500-0000-4000-8000-0000000000\1', 'g');
     EXECUTE call;
     SET CONSTRAINTS ALL IMMEDIATE;
     RAISE EXCEPTION 'it was not refused' USING ERRCODE = 'ZZ000';

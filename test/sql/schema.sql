@@ -268,6 +268,24 @@ CALL pg_temp.attempt($$INSERT INTO attribution.reconciliation_runs (tenant_id, i
     ('5c4e3a00-0000-4000-8000-00000000000b', '5c4e3a00-0000-4000-8000-0000000000c2', 'running')$$);
 
 --
+-- reconciliation_settlements and settlement_differences
+--
+CALL pg_temp.attempt($$INSERT INTO attribution.reconciliation_settlements (tenant_id, reconciliation_run_id, key, amount_cents) VALUES ('5c4e3a00-0000-4000-8000-00000000000a', '5c4e3a00-0000-4000-8000-0000000000c1', 'k', 1)$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.reconciliation_settlements (tenant_id, reconciliation_run_id, key, amount_cents) VALUES ('5c4e3a00-0000-4000-8000-00000000000a', '5c4e3a00-0000-4000-8000-0000000000c1', 'k', 2)$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.reconciliation_settlements (tenant_id, reconciliation_run_id, key, amount_cents) VALUES ('5c4e3a00-0000-4000-8000-00000000000b', '5c4e3a00-0000-4000-8000-0000000000c1', 'k', 1)$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.reconciliation_settlements (tenant_id, reconciliation_run_id, key, amount_cents) VALUES ('5c4e3a00-0000-4000-8000-00000000000a', '5c4e3a00-0000-4000-8000-0000000000c1', '', 1)$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.reconciliation_settlements (tenant_id, reconciliation_run_id, key, amount_cents) VALUES ('5c4e3a00-0000-4000-8000-00000000000a', '5c4e3a00-0000-4000-8000-0000000000c1', repeat('é', 128), 1)$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.settlement_differences (tenant_id, reconciliation_run_id, kind) VALUES ('5c4e3a00-0000-4000-8000-00000000000a', '5c4e3a00-0000-4000-8000-0000000000c5', 'amount_mismatch')$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.settlement_differences (tenant_id, reconciliation_run_id, kind) VALUES ('5c4e3a00-0000-4000-8000-00000000000a', '5c4e3a00-0000-4000-8000-0000000000c5', 'late')$$);
+CALL pg_temp.attempt($$INSERT INTO attribution.settlement_differences (tenant_id, reconciliation_run_id, kind) VALUES ('5c4e3a00-0000-4000-8000-00000000000b', '5c4e3a00-0000-4000-8000-0000000000c5', 'amount_mismatch')$$);
+-- They go with their run.
+BEGIN;
+DELETE FROM attribution.reconciliation_runs WHERE tenant_id = :tenant AND id IN ('5c4e3a00-0000-4000-8000-0000000000c1', '5c4e3a00-0000-4000-8000-0000000000c5');
+SELECT (SELECT count(*) FROM attribution.reconciliation_settlements WHERE tenant_id = :tenant) AS settlements,
+       (SELECT count(*) FROM attribution.settlement_differences WHERE tenant_id = :tenant) AS differences;
+ROLLBACK;
+
+--
 -- tenant_bindings and refresh_log
 --
 CALL pg_temp.attempt($$INSERT INTO attribution.tenant_bindings VALUES ('regress_attribution_nobody', '5c4e3a00-0000-4000-8000-0000000000ff')$$);

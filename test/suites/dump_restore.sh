@@ -18,7 +18,7 @@ also_remove+=("$work")
 main() {
     make_source
     state_of "$source" >"$work/source"
-    is "$(grep -c '^rows ' "$work/source") $(grep '^rows ' "$work/source" | grep ' 0 ' || true)" '10 ' 'every table of the source has rows'
+    is "$(grep -c '^rows ' "$work/source") $(grep '^rows ' "$work/source" | grep ' 0 ' || true)" '12 ' 'every table of the source has rows'
 
     # It warns that events refer to events and postings to postings. Within one COPY they may.
     {
@@ -246,6 +246,10 @@ SELECT t.id, s.state, s.at, s.error, '{"rows": 1}' FROM attribution.tenants t, (
     ('idle', '2026-03-01Z'::timestamptz, NULL), ('completed', '2026-03-02Z', NULL), ('failed', '2026-03-03Z', 'no answer'), ('running', '2026-03-03Z', NULL)) AS s (state, at, error);
 INSERT INTO attribution.event_aliases (tenant_id, external_event_id, event_id)
 SELECT e.tenant_id, 'alias of ' || e.external_event_id, e.id FROM attribution.attribution_events e WHERE e.event_type = 'refund';
+INSERT INTO attribution.reconciliation_settlements (tenant_id, reconciliation_run_id, key, amount_cents)
+SELECT r.tenant_id, r.id, 'shopify:order:' || n, n * 97 + 1 FROM attribution.reconciliation_runs r, generate_series(1, 10) AS n WHERE r.state IN ('completed', 'running');
+INSERT INTO attribution.settlement_differences (tenant_id, reconciliation_run_id, kind, key, conversion_id, settlement_cents)
+SELECT r.tenant_id, r.id, 'missing_in_ledger', E'tab\t newline\n', r.id, 7 FROM attribution.reconciliation_runs r WHERE r.state = 'completed';
 INSERT INTO attribution.dead_events (tenant_id, source, error_code, error_detail, raw_payload, retry_count, last_retry_at, resolved_at)
 SELECT t.id, 'paypal', 'no amount', '{"path": "resource.amount"}', '{"id": "WH-1"}', n % 3, CASE WHEN n % 3 > 0 THEN '2026-03-04Z'::timestamptz END,
     CASE WHEN n = 5 THEN '2026-03-05Z'::timestamptz END

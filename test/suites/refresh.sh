@@ -392,7 +392,7 @@ SQL
     psql -Xq -v ON_ERROR_STOP=1 -c 'ALTER TABLE attribution.revenue_ledger DISABLE TRIGGER ledger_is_never_truncated'
     use_server primary
     PGDATABASE=published psql -Xq -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning' \
-        -c 'ALTER TABLE attribution.revenue_ledger DISABLE TRIGGER ledger_is_never_truncated' -c 'TRUNCATE attribution.reconciliation_runs, attribution.revenue_ledger'
+        -c 'ALTER TABLE attribution.revenue_ledger DISABLE TRIGGER ledger_is_never_truncated' -c 'TRUNCATE attribution.reconciliation_runs, attribution.reconciliation_settlements, attribution.settlement_differences, attribution.revenue_ledger'
     PGDATABASE=published caught_up
     is "$(doubts | grep -o 'was truncated' | wc -l)" 2 'so does TRUNCATE'
     refreshed 'and the next refresh takes it in'

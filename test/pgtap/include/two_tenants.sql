@@ -55,6 +55,10 @@ BEGIN
             (ids[1], ids[7], 'completed', '2026-01-05 10:00Z', NULL, jsonb_build_object('note', secret)),
             (ids[1], ids[8], 'failed', '2026-01-06 10:00Z', 'failure ' || secret, NULL),
             (ids[1], ids[9], 'running', '2026-01-07 10:00Z', NULL, NULL);
+        INSERT INTO attribution.reconciliation_settlements (tenant_id, reconciliation_run_id, key, amount_cents)
+        VALUES (ids[1], ids[7], 'settled ' || secret, cents), (ids[1], ids[9], 'shop:order:' || secret, cents);
+        INSERT INTO attribution.settlement_differences (tenant_id, reconciliation_run_id, kind, key, settlement_cents)
+        VALUES (ids[1], ids[7], 'missing_in_ledger', 'settled ' || secret, cents);
         UPDATE attribution.revenue_ledger l SET reconciliation_run_id = ids[7], is_verified = true, verified_at = '2026-01-05 10:00Z'
         WHERE l.tenant_id = ids[1] AND l.revenue_cents > 0;
         SELECT l.id, l.revenue_cents INTO STRICT posting FROM attribution.revenue_ledger l
