@@ -68,7 +68,8 @@ REVOKE ALL ON FUNCTION attribution.reconciliation_status(uuid) FROM PUBLIC;
 
 CREATE TABLE attribution.reconciliation_settlements (
     tenant_id             uuid        NOT NULL,
-    reconciliation_run_id uuid        NOT NULL,
+    -- Named: the name that PostgreSQL 18 makes of table and column is too long for shards.
+    reconciliation_run_id uuid        CONSTRAINT settlements_run_id_not_null NOT NULL,
     key                   text        NOT NULL,
     amount_cents          bigint      NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT now(),
