@@ -167,6 +167,21 @@ INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('ledger truncated',                  '23514', 'ledger_is_append_only', $$TRUNCATE attribution.revenue_ledger$$),
     ('posted allocation deleted',         '23503', 'revenue_ledger_allocation_fkey', $$DELETE FROM attribution.attribution_allocations WHERE tenant_id = '$t' AND model_version = '1'$$),
     ('ledger row of two origins',         '23514', 'revenue_ledger_one_origin', $$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, revenue_cents) VALUES ('$t', '$e1', 1)$$);
+INSERT INTO promised (what, state, constraint_name, call) VALUES
+    ('webhook: argument null',            '22004', '', $$SELECT attribution.ingest_webhook('$t', NULL, 'orders/paid', '{}')$$),
+    ('webhook: payload null',             '22004', '', $$SELECT attribution.ingest_webhook('$t', 'shopify', 'orders/paid', NULL)$$),
+    ('webhook: source empty',             '22023', '', $$SELECT attribution.ingest_webhook('$t', '', 'orders/paid', '{}')$$),
+    ('webhook: topic over 255 bytes',     '54000', '', $$SELECT attribution.ingest_webhook('$t', 'shopify', repeat('x', 256), '{}')$$),
+    ('webhook: unknown tenant',           '22023', '', $$SELECT attribution.ingest_webhook('$e1', 'shopify', 'orders/paid', '{}')$$),
+    ('webhook: body is no JSON',          '22P02', '', $$SELECT attribution.ingest_webhook('$t', 'shopify', 'orders/paid', 'oops')$$),
+    ('webhook: body with a NUL',          '22P05', '', $$SELECT attribution.ingest_webhook('$t', 'shopify', 'orders/paid', '"\u0000"')$$),
+    ('webhook: text null',                '22004', '', $$SELECT attribution.ingest_webhook_text('$t', 'shopify', 'orders/paid', NULL)$$),
+    ('dead events: argument null',        '22004', '', $$SELECT attribution.retry_dead_events(NULL)$$),
+    ('dead events: retrying none',        '22023', '', $$SELECT attribution.retry_dead_events('$t', limit_rows => 0)$$),
+    ('ledger row unlike its allocation',  '23514', 'posting_matches_allocation', $$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, allocation_id, revenue_cents) SELECT '$t', '$e1', a.id, 7 FROM attribution.attribution_allocations a WHERE a.tenant_id = '$t' AND a.model_version = '2' LIMIT 1$$),
+    ('reversing: argument null',          '22004', '', $$SELECT attribution.reverse_posting('$t', NULL)$$),
+    ('reversing an unknown posting',      '22023', '', $$SELECT attribution.reverse_posting('$t', '$e1')$$),
+    ('conservation: argument null',       '22004', '', $$SELECT attribution.conservation(NULL)$$);
 -- $c1 is running, $c2 is completed; the other tenant's run was started by this session.
 INSERT INTO promised (what, state, constraint_name, call) VALUES
     ('reconciliation: argument null',     '22004', '', $$SELECT attribution.settle('$t', '$c1', NULL)$$),
@@ -223,6 +238,9 @@ INSERT INTO promised (what, state, call) VALUES
     ('read-only: define_model',           '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.define_model('$t', 'linear', 'linear')$$),
     ('read-only: ingest_event',           '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.ingest_event('$t', 's', 'conversion', '2024-03-01 12:00Z', 100, 'test:order:1')$$),
     ('read-only: post_allocations',       '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.post_allocations('$t', '1')$$),
+    ('read-only: ingest_webhook',         '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.ingest_webhook('$t', 'shopify', 'orders/paid', '{}')$$),
+    ('read-only: retry_dead_events',      '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.retry_dead_events('$t')$$),
+    ('read-only: reverse_posting',        '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.reverse_posting('$t', '$e1')$$),
     ('read-only: start_reconciliation',   '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.start_reconciliation('$t')$$),
     ('read-only: settle',                 '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.settle('$t', '$c1', '[]')$$),
     ('read-only: finish_reconciliation',  '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.finish_reconciliation('$t', '$c1')$$),
