@@ -107,7 +107,7 @@ FROM medians m
     LEFT JOIN medians a ON a.keys = m.keys AND a.kind = m.kind AND a.what = 'alone'
     LEFT JOIN medians w ON w.keys = m.keys AND w.kind = m.kind AND w.what = 'writers'
 ORDER BY m.keys, array_position('{summary,revenue,order,amend}', m.kind),
-         array_position('{alone,writers,second,continuous,concurrent}', m.what);
+         array_position('{alone,writers,busy,second,continuous,concurrent}', m.what);
 
 \echo 'Refreshes meanwhile: the server''s milliseconds, without COMMIT.'
 SELECT keys, what AS beside, change AS view, detail AS refresh, sum(changed) AS number,
