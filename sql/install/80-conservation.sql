@@ -8,6 +8,7 @@ CREATE FUNCTION attribution.conservation(
     LANGUAGE c VOLATILE CALLED ON NULL INPUT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- everything is read once, whatever is known of the tables
+    SET jit = off -- what is switched off counts as costly where nothing else will do, and would be compiled
     AS 'MODULE_PATHNAME', 'attribution_conservation';
 COMMENT ON FUNCTION attribution.conservation(uuid) IS
 'Proves in one snapshot that expected = actual + pending on each step of a tenant''s money: events and allocations per model version (pending: not allocated under it), allocations and ledger per model version of the books (pending: not posted, or reversed), ledger and mv_realtime_revenue, allocations and mv_allocation_summary (pending: in the log of changes). First the totals, event_id NULL; holds is NULL where a view was never refreshed or is in doubt. Then each row that breaks a rule: events that are not balanced, ledger rows that differ from their allocation or posting, keys of the summary that differ and do not wait, refunds of more than their conversion, channels below zero. Minor units. 42501 for a tenant the caller may not act for.';
