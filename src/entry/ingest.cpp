@@ -15,7 +15,17 @@
 namespace attribution::entry {
 namespace {
 
-using enum NewEvent::Argument;
+constexpr auto tenant_id = NewEvent::tenant_id;
+constexpr auto source = NewEvent::source;
+constexpr auto event_type = NewEvent::event_type;
+constexpr auto occurred_at = NewEvent::occurred_at;
+constexpr auto revenue_cents = NewEvent::revenue_cents;
+constexpr auto external_event_id = NewEvent::external_event_id;
+constexpr auto correlation_id = NewEvent::correlation_id;
+constexpr auto channel = NewEvent::channel;
+constexpr auto refund_of = NewEvent::refund_of;
+constexpr auto raw_payload = NewEvent::raw_payload;
+constexpr auto argument_count = NewEvent::argument_count;
 
 constexpr std::array argument_names = {"tenant_id",      "source",        "event_type",
                                        "occurred_at",    "revenue_cents", "external_event_id",
