@@ -387,6 +387,24 @@ SELECT * FROM attribution.erase_personal_data(:a, '{}', '{}', '');
 (SELECT * FROM allocated EXCEPT ALL SELECT * FROM attribution.attribution_allocations) UNION ALL (SELECT * FROM attribution.attribution_allocations EXCEPT ALL SELECT * FROM allocated);
 
 --
+-- The whole way: an order, refunds in three parts up to all of it, allocated and posted: nothing is left of any channel
+--
+SELECT attribution.define_model(:f, 'way', 'linear');
+INSERT INTO attribution.attribution_events (tenant_id, event_type, occurred_at, session_id, channel)
+SELECT :f, 'touch', '2026-02-28', '5e551000-0000-4000-8000-000000000077', c FROM unnest('{email,search,tv}'::text[]) AS c;
+SELECT (attribution.ingest_webhook(:f, 'shopify', 'orders/paid', pg_temp.shopify('77', '1.00', '{"note_attributes": [{"name": "session_id", "value": "5e551000-0000-4000-8000-000000000077"}]}'))).outcome;
+SELECT count(a) AS allocated FROM attribution.attribution_events e, attribution.allocate_event(:f, e.id, 'way') AS a WHERE e.tenant_id = :f AND e.external_event_id = 'shopify:order:77';
+SELECT attribution.post_allocations(:f, 'way') AS posted;
+SELECT (attribution.ingest_webhook(:f, 'shopify', 'refunds/create', pg_temp.shopify_refund(i::text, '77', ARRAY[x]))).outcome FROM (VALUES (771, '0.10'), (772, '0.57'), (773, '0.33')) AS r (i, x);
+CALL attribution.allocate_events(:f, 'way') \gset
+SELECT attribution.post_allocations(:f, 'way') > 0 AS posted, attribution.post_allocations(:f, 'way') AS again;
+SELECT a.channel, count(*) AS postings, sum(l.revenue_cents) AS cents
+FROM attribution.revenue_ledger l JOIN attribution.attribution_allocations a ON a.tenant_id = l.tenant_id AND a.id = l.allocation_id
+JOIN attribution.attribution_events c ON c.tenant_id = l.tenant_id AND c.id = l.conversion_id
+WHERE l.tenant_id = :f AND c.external_event_id = 'shopify:order:77' GROUP BY a.channel ORDER BY a.channel;
+SELECT bool_and(holds IS NOT FALSE) AS conserved FROM attribution.conservation(:f);
+
+--
 -- Who may: a writer takes in and retries for its own tenant, an operator discards and erases
 --
 CREATE ROLE regress_attribution_hook;
