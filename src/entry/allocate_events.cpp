@@ -154,29 +154,10 @@ void record_failure(Run* run, const pg_uuid_t* event_id, const ErrorData* failur
 // ---------------------------------------------------------------------------------------------
 // Transactions
 
-/// Errors that no single event is to blame for: the run ends with them.
-bool ends_run(const ErrorData* failure) {
-    switch (ERRCODE_TO_CATEGORY(failure->sqlerrcode)) {
-    case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):            // cancelled, shut down
-    case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):           // disk, memory
-    case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):                     // input and output
-    case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE): // lock_timeout
-    case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE):        // read-only
-        return true;
-    default:
-        return false;
-    }
-}
-
 /// Errors of everybody, as a missing privilege is, unless some events do not have them.
 bool is_likely_of_all(const ErrorData* failure) {
     return ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
            ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION);
-}
-
-bool may_succeed_later(const ErrorData* failure) {
-    return ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
-           ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK);
 }
 
 /// The run's row says why, then the error goes on to the caller.
@@ -382,7 +363,7 @@ ErrorData* allocate_piecemeal(Run* run, std::span<Family> family) {
             failure = try_families(run, family, true, Part::next_refund, &done, &current);
         } while (failure == nullptr && done.events > 0);
     }
-    if (failure == nullptr || ends_run(failure) || may_succeed_later(failure))
+    if (failure == nullptr || pg::is_of_the_session(failure) || pg::may_succeed_later(failure))
         return failure;
     record_failure(run, &current, failure);
     FreeErrorData(failure);
@@ -397,7 +378,7 @@ ErrorData* allocate_halves(Run* run, std::span<Family> families) {
     Counts done{};
     pg_uuid_t current{};
     ErrorData* failure = try_families(run, families, true, Part::all, &done, &current);
-    if (failure == nullptr || ends_run(failure) || may_succeed_later(failure))
+    if (failure == nullptr || pg::is_of_the_session(failure) || pg::may_succeed_later(failure))
         return failure;
     FreeErrorData(failure);
     const std::size_t half = families.size() / 2;
@@ -410,7 +391,7 @@ void allocate_batch(Run* run, std::span<Family> families, bool is_repeated) {
     Counts done{};
     pg_uuid_t current{};
     ErrorData* failure = try_families(run, families, is_repeated, Part::all, &done, &current);
-    if (failure != nullptr && !ends_run(failure) && !may_succeed_later(failure)) {
+    if (failure != nullptr && !pg::is_of_the_session(failure) && !pg::may_succeed_later(failure)) {
         const std::int64_t events_before = run->counts.events;
         ErrorData* first = failure;
         failure = allocate_halves(run, families);
@@ -437,7 +418,7 @@ void commit_batch(Run* run, std::span<Family> batch) {
         if (failure == nullptr)
             break;
         run->counts = before.counts;
-        if (tries == max_tries || !may_succeed_later(failure)) {
+        if (tries == max_tries || !pg::may_succeed_later(failure)) {
             run->done_occurred_at = before.done_occurred_at;
             fail(run, failure);
         }

@@ -11,6 +11,7 @@
 #include <array>
 
 #include "entry/ingest.hpp"
+#include "entry/model.hpp"
 #include "entry/redact.hpp"
 #include "entry/tenancy.hpp"
 #include "entry/validate.hpp"
@@ -51,10 +52,10 @@ Currency currency_of(Datum tenant_id) {
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
         .plan = nullptr};
     pg::run(find, &tenant_id);
-    if (SPI_processed == 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("tenant %s does not exist", pg::uuid_text(tenant_id)),
-                        errhint("Row security hides tenants other than attribution.tenant_id.")));
+    if (SPI_processed == 0) {
+        check_tenant_exists(tenant_id);
+        elog(ERROR, "the tenant has no currency");
+    }
     bool isnull;
     const Datum code = datumCopy(pg::result_value(0, 1, &isnull), false, -1);
     return {.code = pg::text_of(code), .decimals = DatumGetInt32(pg::result_value(0, 2, &isnull))};
@@ -351,7 +352,7 @@ void take_refund(Intaking* in, Notice notice) {
 
 /// A refund that is taken back is a conversion of its own, in the journey of the first one.
 void take_reversal(Intaking* in, const Notice& notice) {
-    // By its key, or the largest of those of a conversion that begin with it.
+    // By the key of the refund, or by the conversion and what keys of such refunds begin with.
     static constinit pg::Query find = {
         .sql = "SELECT c.session_id, c.channel FROM attribution.attribution_events r "
                "JOIN attribution.attribution_events c "
@@ -497,11 +498,6 @@ Datum text_as_json(std::string_view text) {
     return JsonbPGetDatum(JsonbValueToJsonb(&value));
 }
 
-/// The arguments of a delivery that are texts.
-void check_name(Datum text, const char* name) {
-    pg::check_text(text, name);
-}
-
 Datum finish(FunctionCallInfo fcinfo, const Intaking& in) {
     TupleDesc columns;
     get_call_result_type(fcinfo, nullptr, &columns);
@@ -523,10 +519,10 @@ Datum ingest_delivery(FunctionCallInfo fcinfo, bool is_text) {
     Intaking in{};
     in.tenant_id = PG_GETARG_DATUM(0);
     in.own_function = fcinfo->flinfo->fn_oid;
-    check_name(PG_GETARG_DATUM(1), "source");
+    pg::check_text(PG_GETARG_DATUM(1), "source");
     in.delivery.source = pg::text_of(PG_GETARG_DATUM(1));
     if (!PG_ARGISNULL(2)) {
-        check_name(PG_GETARG_DATUM(2), "topic");
+        pg::check_text(PG_GETARG_DATUM(2), "topic");
         in.delivery.topic = pg::text_of(PG_GETARG_DATUM(2));
     }
     in.has_headers = !PG_ARGISNULL(4);
@@ -630,20 +626,6 @@ void retry(Intaking* in, Datum id) {
     take_delivery(in);
 }
 
-/// Errors that are not the event's: cancelling, full disks, transactions to run again.
-bool ends_retry(const ErrorData* failure) {
-    switch (ERRCODE_TO_CATEGORY(failure->sqlerrcode)) {
-    case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
-    case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
-    case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
-    case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE):
-    case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
-        return true;
-    default:
-        return false;
-    }
-}
-
 void record_retry(const Intaking& in, Datum id, bool is_last) {
     // Waits twice as long after each try, up to a day.
     static constinit pg::Query still_dead = {
@@ -704,7 +686,7 @@ RetryCounts retry_all(const Selection& selection, std::span<Datum> ids, Oid own_
             ErrorData* failure = pg::attempt([&] { retry(&in, ids[i]); });
             MemoryContextSwitchTo(memory);
             if (failure != nullptr) {
-                if (ends_retry(failure))
+                if (pg::is_of_the_session(failure) || pg::may_succeed_later(failure))
                     ReThrowError(failure);
                 in.delivery.problem = {
                     .code = "rejected",

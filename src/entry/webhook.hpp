@@ -73,7 +73,4 @@ std::string_view topic_of(std::string_view source, const JsonbValue& payload,
 /// Reads the delivery: fills in its notices or its problem. Calls PostgreSQL, but no query.
 void read_delivery(Delivery* delivery);
 
-/// True for a currency that Stripe counts otherwise than ISO 4217; `scale` is what it counts in.
-int stripe_decimals(std::string_view currency, int decimals);
-
 } // namespace attribution::entry

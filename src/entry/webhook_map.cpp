@@ -409,6 +409,16 @@ Json id_of(Json value) {
     return is_object(value) ? json_at(value, {"id"}) : value;
 }
 
+/// The decimals that Stripe counts a currency in, mostly those of ISO 4217.
+int stripe_decimals(std::string_view currency, int decimals) {
+    // docs.stripe.com/currencies: ariary in whole units, krona and shilling in hundredths.
+    if (currency == "MGA")
+        return 0;
+    if (currency == "ISK" || currency == "UGX")
+        return 2;
+    return decimals;
+}
+
 core::Cents stripe_amount(Reader* reader, Json value, const char* field) {
     const int scale = stripe_decimals(reader->delivery->currency, reader->delivery->decimals);
     if (pg::is_string(value))
@@ -797,15 +807,6 @@ std::string_view header(const JsonbValue* headers, std::string_view name) {
 }
 
 } // namespace
-
-int stripe_decimals(std::string_view currency, int decimals) {
-    // docs.stripe.com/currencies: ariary in whole units, krona and shilling in hundredths.
-    if (currency == "MGA")
-        return 0;
-    if (currency == "ISK" || currency == "UGX")
-        return 2;
-    return decimals;
-}
 
 std::string_view topic_of(std::string_view source, const JsonbValue& payload,
                           const JsonbValue* headers) {

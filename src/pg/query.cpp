@@ -70,6 +70,18 @@ extern "C" bool receive_row(TupleTableSlot* row, DestReceiver* self) {
 
 namespace {
 
+ParamListInfo parameters_of(const Query& query, Datum* values, const char* nulls) {
+    if (query.parameter_count == 0)
+        return nullptr;
+    ParamListInfo parameters = makeParamList(query.parameter_count);
+    for (int i = 0; i < query.parameter_count; ++i)
+        parameters->params[i] = {.value = values[i],
+                                 .isnull = nulls != nullptr && nulls[i] == 'n',
+                                 .pflags = PARAM_FLAG_CONST,
+                                 .ptype = query.parameter_types[i]};
+    return parameters;
+}
+
 /// A read-only query sees the active snapshot.
 void stream_to(Query& query, ParamListInfo parameters, bool read_only, Receiver receive,
                void* state) {
@@ -92,18 +104,12 @@ void stream_to(Query& query, ParamListInfo parameters, bool read_only, Receiver 
 } // namespace
 
 void stream(Query& query, Datum* values, const char* nulls, Receiver receive, void* state) {
-    ParamListInfo parameters = makeParamList(query.parameter_count);
-    for (int i = 0; i < query.parameter_count; ++i)
-        parameters->params[i] = {.value = values[i],
-                                 .isnull = nulls != nullptr && nulls[i] == 'n',
-                                 .pflags = PARAM_FLAG_CONST,
-                                 .ptype = query.parameter_types[i]};
-    stream_to(query, parameters, false, receive, state);
+    stream_to(query, parameters_of(query, values, nulls), false, receive, state);
 }
 
-void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state) {
+void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state, Datum* values) {
     PushActiveSnapshot(snapshot);
-    stream_to(query, nullptr, true, receive, state);
+    stream_to(query, parameters_of(query, values, nullptr), true, receive, state);
     PopActiveSnapshot();
 }
 
@@ -187,6 +193,24 @@ void roll_back() {
 
 Datum result_value(uint64 row, int number, bool* isnull) {
     return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
+}
+
+bool is_of_the_session(const ErrorData* failure) {
+    switch (ERRCODE_TO_CATEGORY(failure->sqlerrcode)) {
+    case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):            // cancelled, shut down
+    case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):           // disk, memory
+    case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):                     // input and output
+    case ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE): // lock_timeout
+    case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_TRANSACTION_STATE):        // read-only
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool may_succeed_later(const ErrorData* failure) {
+    return ERRCODE_TO_CATEGORY(failure->sqlerrcode) ==
+           ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK);
 }
 
 } // namespace attribution::pg

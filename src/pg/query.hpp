@@ -36,8 +36,16 @@ int run_latest(Query& query, Datum* values, const char* nulls = nullptr);
 using Receiver = void (*)(TupleTableSlot* row, void* state);
 void stream(Query& query, Datum* values, const char* nulls, Receiver receive, void* state);
 
-/// The same for a query without parameters and as the snapshot sees it.
-void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state);
+/// The same as the snapshot sees it; `values` where the query has parameters, none of them null.
+void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state,
+                  Datum* values = nullptr);
+
+/// Errors that are not those of the data at hand: cancelling, full disks, locks that were not got,
+/// a transaction that may not write.
+bool is_of_the_session(const ErrorData* failure);
+
+/// Errors that may not come again: serialization failures and deadlocks.
+bool may_succeed_later(const ErrorData* failure);
 
 /// A query that is built at run time: `sql` must live as long as it is used; discard() frees the
 /// plan.
