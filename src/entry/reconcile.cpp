@@ -82,7 +82,24 @@ void end_as_failed(Datum* values) {
     pg::run(update, values);
 }
 
-/// Raises 55P03 when the tenant has a run at work; ends one whose process is gone.
+/// The run that the last result tells of; raises 55P03 when its process is alive. `*process_id` is
+/// 0 when it is not known.
+Datum read_running(Datum tenant_id, int* process_id) {
+    bool no_process, no_start, isnull;
+    const Datum run_id = datumCopy(pg::result_value(0, 1, &isnull), false, UUID_LEN);
+    *process_id = DatumGetInt32(pg::result_value(0, 2, &no_process));
+    const TimestampTz started_at = DatumGetTimestampTz(pg::result_value(0, 3, &no_start));
+    const TimestampTz since = DatumGetTimestampTz(pg::result_value(0, 4, &isnull));
+    if (no_process || no_start)
+        *process_id = 0;
+    else if (pg::is_alive(*process_id, started_at))
+        raise_at_work(psprintf("Tenant %s: run %s of server process %d, since %s.",
+                               pg::uuid_text(tenant_id), pg::uuid_text(run_id), *process_id,
+                               timestamptz_to_str(since)));
+    return run_id;
+}
+
+/// Raises 55P03 when the tenant has a run at work; ends one whose process is gone. Never waits.
 void clear_the_way(Datum tenant_id) {
     static constinit pg::Query find = {
         .sql = "SELECT r.id, r.backend_pid, r.backend_start, r.last_run_at "
@@ -100,33 +117,26 @@ void clear_the_way(Datum tenant_id) {
         .parameter_types = {UUIDOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
         .plan = nullptr};
+    int process_id;
     if (!become_starter(tenant_id))
         raise_at_work(
             psprintf("Another session is starting one of tenant %s.", pg::uuid_text(tenant_id)));
     pg::run_latest(find, &tenant_id);
     if (SPI_processed == 0)
         return;
-    bool isnull;
-    Datum run_id = datumCopy(pg::result_value(0, 1, &isnull), false, UUID_LEN);
-    // Who has its row locked is at work on it, or has just ended it.
+    read_running(tenant_id, &process_id);
+    // Who has its row locked has just taken it up, or has just ended it.
     pg::run_latest(lock, &tenant_id);
     if (SPI_processed == 0) {
         pg::run_latest(find, &tenant_id);
         if (SPI_processed == 0)
             return;
-        raise_at_work(psprintf("Tenant %s: another session is at work on run %s.",
-                               pg::uuid_text(tenant_id), pg::uuid_text(run_id)));
+        raise_at_work(psprintf("Tenant %s: another session is taking up run %s.",
+                               pg::uuid_text(tenant_id),
+                               pg::uuid_text(read_running(tenant_id, &process_id))));
     }
-    run_id = datumCopy(pg::result_value(0, 1, &isnull), false, UUID_LEN);
-    bool no_process, no_start;
-    const int process_id = DatumGetInt32(pg::result_value(0, 2, &no_process));
-    const TimestampTz started_at = DatumGetTimestampTz(pg::result_value(0, 3, &no_start));
-    const TimestampTz since = DatumGetTimestampTz(pg::result_value(0, 4, &isnull));
-    if (!no_process && !no_start && pg::is_alive(process_id, started_at))
-        raise_at_work(psprintf("Tenant %s: run %s of server process %d, since %s.",
-                               pg::uuid_text(tenant_id), pg::uuid_text(run_id), process_id,
-                               timestamptz_to_str(since)));
-    const char* message = no_process
+    const Datum run_id = read_running(tenant_id, &process_id);
+    const char* message = process_id == 0
                               ? "its server process is not known, and another run was started"
                               : psprintf("its server process %d is gone", process_id);
     Datum values[] = {tenant_id, run_id, CStringGetTextDatum(message)};
