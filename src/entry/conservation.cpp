@@ -4,9 +4,14 @@
 // are summed from different tables in one statement, hence one snapshot. What is pending is known
 // by itself (not allocated yet, not posted yet, in a log of changes), never as what is missing.
 // Where an equation does not hold, its rows are listed.
+//
+// The snapshot is taken after the views are locked: a REFRESH that was at work until then has put
+// new rows into a view, which older snapshots see, and has emptied its log, which they do not.
 
 #include <array>
 
+#include "entry/capture.hpp"
+#include "entry/model.hpp"
 #include "entry/tenancy.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
@@ -90,7 +95,7 @@ namespace {
     "UNION ALL SELECT 3, 'ledger = mv_realtime_revenue', NULL, NULL, "                             \
     "(SELECT coalesce(sum(l.cents), 0) FROM ledger l), coalesce(v.total_revenue_cents, 0), "       \
     "(SELECT coalesce(sum(c.revenue_cents), 0) FROM attribution.realtime_revenue_changes c "       \
-    "WHERE c.tenant_id = $1), attribution.refresh_doubt('mv_realtime_revenue') IS NULL "           \
+    "WHERE c.tenant_id = $1), $2 "                                                                 \
     "FROM (VALUES (1)) AS one LEFT JOIN attribution.mv_realtime_revenue v ON v.tenant_id = $1 "
 #define NO_REVENUE_VIEW                                                                            \
     "UNION ALL SELECT 3, 'ledger = mv_realtime_revenue', NULL, NULL, "                             \
@@ -101,9 +106,9 @@ namespace {
     "UNION ALL SELECT 4, 'allocations = mv_allocation_summary', NULL, NULL, "                      \
     "coalesce(sum(k.live), 0), coalesce(sum(k.viewed), 0), "                                       \
     "coalesce(sum(k.live - k.viewed) FILTER (WHERE k.waits), 0), "                                 \
-    "attribution.refresh_doubt('mv_allocation_summary') IS NULL FROM compared k "                  \
+    "$3 FROM compared k "                                                                          \
     "UNION ALL SELECT 4, 'allocations = mv_allocation_summary', k.model_version, k.event_id, "     \
-    "k.live, k.viewed, 0, attribution.refresh_doubt('mv_allocation_summary') IS NULL "             \
+    "k.live, k.viewed, 0, $3 "                                                                     \
     "FROM compared k WHERE NOT k.waits AND k.live <> k.viewed "
 #define COMPARED                                                                                   \
     "compared AS MATERIALIZED (SELECT coalesce(x.event_id, v.event_id) AS event_id, "              \
@@ -132,14 +137,26 @@ namespace {
     "WHEN r.is_known THEN false END FROM row r "                                                   \
     "ORDER BY r.event_id IS NOT NULL, r.step, r.model_version, r.event_id"
 
-bool is_populated(const char* view) {
-    const Oid relation = get_relname_relid(view, get_namespace_oid("attribution", false));
-    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-    if (!HeapTupleIsValid(tuple))
-        return false;
-    const bool populated = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relispopulated;
-    ReleaseSysCache(tuple);
-    return populated;
+/// A view that takes part: whether it was ever refreshed, and its log tells what it lacks.
+struct View {
+    Relation relation;
+    bool is_populated, is_known;
+};
+
+View open_view(const char* name) {
+    Relation relation = table_open(get_relname_relid(name, get_namespace_oid("attribution", false)),
+                                   AccessShareLock);
+    return {.relation = relation, .is_populated = RelationIsPopulated(relation), .is_known = false};
+}
+
+void look_at(View* view, Snapshot snapshot) {
+    for (const TrackedView& tracked : tracked_views) {
+        if (strcmp(tracked.name, RelationGetRelationName(view->relation)) != 0)
+            continue;
+        const char* captured_by = describe_capture(tracked);
+        view->is_known = view->is_populated && captured_by != nullptr &&
+                         why_unknown(tracked, snapshot, captured_by) == nullptr;
+    }
 }
 
 void receive_row(TupleTableSlot* row, void* state) {
@@ -159,19 +176,30 @@ ATTRIBUTION_FUNCTION(attribution_conservation) {
     Datum tenant_id = PG_GETARG_DATUM(0);
     entry::check_tenant(tenant_id);
     InitMaterializedSRF(fcinfo, 0);
-    // Reading a view that was never refreshed is an error.
-    const bool has_revenue = entry::is_populated("mv_realtime_revenue");
-    const bool has_summary = entry::is_populated("mv_allocation_summary");
-    pg::Query query = {.sql = psprintf("%s%s%s%s%s) %s", LIVE, has_summary ? COMPARED ", " : "",
-                                       ROWS, has_revenue ? REVENUE_VIEW : NO_REVENUE_VIEW,
-                                       has_summary ? SUMMARY_VIEW : NO_SUMMARY_VIEW, ANSWER),
-                       .parameter_count = 1,
-                       .parameter_types = {UUIDOID},
-                       .cursor_options = 0,
-                       .plan = nullptr,
-                       .temporary = true};
     SPI_connect();
-    pg::stream(query, &tenant_id, nullptr, entry::receive_row, fcinfo->resultinfo);
+    entry::check_tenant_exists(tenant_id);
+    entry::View revenue = entry::open_view("mv_realtime_revenue");
+    entry::View summary = entry::open_view("mv_allocation_summary");
+    CommandCounterIncrement();
+    const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    entry::look_at(&revenue, snapshot);
+    entry::look_at(&summary, snapshot);
+    // Reading a view that was never refreshed is an error. Planned for each call: the tables may
+    // have grown, and nobody may have analyzed them.
+    pg::Query query = {
+        .sql = psprintf("%s%s%s%s%s) %s", LIVE, summary.is_populated ? COMPARED ", " : "", ROWS,
+                        revenue.is_populated ? REVENUE_VIEW : NO_REVENUE_VIEW,
+                        summary.is_populated ? SUMMARY_VIEW : NO_SUMMARY_VIEW, ANSWER),
+        .parameter_count = 3,
+        .parameter_types = {UUIDOID, BOOLOID, BOOLOID},
+        .cursor_options = 0,
+        .plan = nullptr,
+        .temporary = true};
+    Datum values[] = {tenant_id, BoolGetDatum(revenue.is_known), BoolGetDatum(summary.is_known)};
+    pg::stream_as_of(query, snapshot, entry::receive_row, fcinfo->resultinfo, values);
+    UnregisterSnapshot(snapshot);
+    table_close(revenue.relation, NoLock);
+    table_close(summary.relation, NoLock);
     SPI_finish();
     PG_RETURN_NULL();
 }
