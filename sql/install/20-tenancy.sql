@@ -55,9 +55,7 @@ COMMENT ON COLUMN attribution.tenants.updated_at IS 'When the row was last updat
 SELECT pg_extension_config_dump('attribution.tenants', '');
 
 CREATE INDEX idx_tenants_name ON attribution.tenants (name);
-COMMENT ON INDEX attribution.idx_tenants_name IS 'Query path: tenant lookup by name. Target p95: 10 ms.';
 CREATE INDEX idx_tenants_currency ON attribution.tenants (currency);
-COMMENT ON INDEX attribution.idx_tenants_currency IS 'Serves the foreign key tenants_currency_fkey. Target p95: 50 ms.';
 
 CREATE FUNCTION attribution.touch_updated_at() RETURNS trigger
     LANGUAGE c
@@ -90,7 +88,6 @@ COMMENT ON TABLE attribution.tenant_bindings IS 'Login roles that may act for on
 COMMENT ON COLUMN attribution.tenant_bindings.role_name IS 'Name of the login role.';
 COMMENT ON COLUMN attribution.tenant_bindings.tenant_id IS 'The only tenant the role may act for.';
 CREATE INDEX idx_tenant_bindings_tenant_id ON attribution.tenant_bindings (tenant_id);
-COMMENT ON INDEX attribution.idx_tenant_bindings_tenant_id IS 'Serves the foreign key tenant_bindings_tenant_fkey. Target p95: 50 ms.';
 SELECT pg_extension_config_dump('attribution.tenant_bindings', '');
 
 CREATE FUNCTION attribution.forget_tenant_bindings() RETURNS trigger

@@ -53,19 +53,14 @@ COMMENT ON COLUMN attribution.attribution_events.updated_at IS 'When the row was
 SELECT pg_extension_config_dump('attribution.attribution_events', '');
 
 CREATE INDEX idx_attribution_events_tenant_occurred_at ON attribution.attribution_events (tenant_id, occurred_at DESC);
-COMMENT ON INDEX attribution.idx_attribution_events_tenant_occurred_at IS 'Query path: realtime revenue, newest events of a tenant. Target p95: 50 ms.';
 CREATE UNIQUE INDEX idx_attribution_events_tenant_external_event_id ON attribution.attribution_events (tenant_id, external_event_id)
     WHERE external_event_id IS NOT NULL;
-COMMENT ON INDEX attribution.idx_attribution_events_tenant_external_event_id IS 'Query path: idempotent ingestion by external event id (Shopify, PayPal, WooCommerce). Target p95: 10 ms.';
 CREATE UNIQUE INDEX idx_attribution_events_tenant_correlation_id ON attribution.attribution_events (tenant_id, correlation_id)
     WHERE correlation_id IS NOT NULL AND external_event_id IS NULL;
-COMMENT ON INDEX attribution.idx_attribution_events_tenant_correlation_id IS 'Query path: idempotent ingestion by correlation id (Stripe). Target p95: 10 ms.';
 CREATE INDEX idx_attribution_events_session_id ON attribution.attribution_events (session_id)
     WHERE session_id IS NOT NULL;
-COMMENT ON INDEX attribution.idx_attribution_events_session_id IS 'Query path: journey of a session. Target p95: 50 ms.';
 CREATE INDEX idx_attribution_events_tenant_refund_of ON attribution.attribution_events (tenant_id, refund_of)
     WHERE refund_of IS NOT NULL;
-COMMENT ON INDEX attribution.idx_attribution_events_tenant_refund_of IS 'Serves the foreign key attribution_events_refund_of_fkey: refunds of a conversion. Target p95: 50 ms.';
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON attribution.attribution_events
     FOR EACH ROW EXECUTE FUNCTION attribution.touch_updated_at();
@@ -121,11 +116,8 @@ COMMENT ON COLUMN attribution.dead_events.resolution_note IS 'Why it was discard
 SELECT pg_extension_config_dump('attribution.dead_events', '');
 
 CREATE INDEX idx_dead_events_tenant_ingested_at ON attribution.dead_events (tenant_id, ingested_at DESC);
-COMMENT ON INDEX attribution.idx_dead_events_tenant_ingested_at IS 'Query path: recent failures of a tenant, page by page. Target p95: 50 ms.';
 CREATE INDEX idx_dead_events_source ON attribution.dead_events (source);
-COMMENT ON INDEX attribution.idx_dead_events_source IS 'Query path: failures by source. Target p95: 50 ms.';
 CREATE INDEX idx_dead_events_error_code ON attribution.dead_events (error_code);
-COMMENT ON INDEX attribution.idx_dead_events_error_code IS 'Query path: failures by error type. Target p95: 50 ms.';
 
 ALTER TABLE attribution.attribution_events ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON attribution.attribution_events

@@ -18,7 +18,6 @@ COMMENT ON COLUMN attribution.event_aliases.event_id IS 'The event.';
 COMMENT ON COLUMN attribution.event_aliases.created_at IS 'When the row was inserted.';
 SELECT pg_extension_config_dump('attribution.event_aliases', '');
 CREATE INDEX idx_event_aliases_tenant_event_id ON attribution.event_aliases (tenant_id, event_id);
-COMMENT ON INDEX attribution.idx_event_aliases_tenant_event_id IS 'Serves the foreign key event_aliases_event_fkey: other keys of an event. Target p95: 10 ms.';
 ALTER TABLE attribution.event_aliases ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON attribution.event_aliases
     USING (tenant_id = attribution.current_tenant());

@@ -70,17 +70,12 @@ COMMENT ON COLUMN attribution.attribution_allocations.updated_at IS 'When the ro
 SELECT pg_extension_config_dump('attribution.attribution_allocations', '');
 
 CREATE INDEX idx_attribution_allocations_tenant_created_at ON attribution.attribution_allocations (tenant_id, created_at DESC);
-COMMENT ON INDEX attribution.idx_attribution_allocations_tenant_created_at IS 'Query path: channel performance over time. Target p95: 50 ms.';
 CREATE INDEX idx_attribution_allocations_event_id ON attribution.attribution_allocations (event_id);
-COMMENT ON INDEX attribution.idx_attribution_allocations_event_id IS 'Query path: all allocations of an event, joins. Target p95: 50 ms.';
 CREATE INDEX idx_attribution_allocations_channel ON attribution.attribution_allocations (channel);
-COMMENT ON INDEX attribution.idx_attribution_allocations_channel IS 'Query path: all allocations of a channel. Target p95: 50 ms.';
 CREATE UNIQUE INDEX idx_attribution_allocations_tenant_event_model_channel
     ON attribution.attribution_allocations (tenant_id, event_id, model_version, channel)
     WHERE model_version IS NOT NULL;
-COMMENT ON INDEX attribution.idx_attribution_allocations_tenant_event_model_channel IS 'Query path: idempotent allocation, sum check. Target p95: 10 ms.';
 CREATE INDEX idx_attribution_allocations_tenant_model_version ON attribution.attribution_allocations (tenant_id, model_version);
-COMMENT ON INDEX attribution.idx_attribution_allocations_tenant_model_version IS 'Query path: model rollups, validation per model. Target p95: 50 ms.';
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON attribution.attribution_allocations
     FOR EACH ROW EXECUTE FUNCTION attribution.touch_updated_at();

@@ -33,11 +33,8 @@ COMMENT ON COLUMN attribution.reconciliation_runs.updated_at IS 'When the row wa
 SELECT pg_extension_config_dump('attribution.reconciliation_runs', '');
 
 CREATE INDEX idx_reconciliation_runs_tenant_last_run_at ON attribution.reconciliation_runs (tenant_id, last_run_at DESC);
-COMMENT ON INDEX attribution.idx_reconciliation_runs_tenant_last_run_at IS 'Query path: reconciliation status of a tenant. Target p95: 50 ms.';
 CREATE INDEX idx_reconciliation_runs_state ON attribution.reconciliation_runs (state);
-COMMENT ON INDEX attribution.idx_reconciliation_runs_state IS 'Query path: all running reconciliations. Target p95: 50 ms.';
 CREATE UNIQUE INDEX idx_reconciliation_runs_one_running ON attribution.reconciliation_runs (tenant_id) WHERE state = 'running';
-COMMENT ON INDEX attribution.idx_reconciliation_runs_one_running IS 'Constraint: at most one running reconciliation per tenant. Target p95: 10 ms.';
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON attribution.reconciliation_runs
     FOR EACH ROW EXECUTE FUNCTION attribution.touch_updated_at();

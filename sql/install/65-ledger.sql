@@ -59,20 +59,14 @@ COMMENT ON COLUMN attribution.revenue_ledger.updated_at IS 'When the row was las
 SELECT pg_extension_config_dump('attribution.revenue_ledger', '');
 
 CREATE INDEX idx_revenue_ledger_tenant_updated_at ON attribution.revenue_ledger (tenant_id, updated_at DESC);
-COMMENT ON INDEX attribution.idx_revenue_ledger_tenant_updated_at IS 'Query path: realtime revenue. Target p95: 50 ms.';
 CREATE INDEX idx_revenue_ledger_is_verified ON attribution.revenue_ledger (is_verified) WHERE is_verified = true;
-COMMENT ON INDEX attribution.idx_revenue_ledger_is_verified IS 'Query path: verified revenue. Target p95: 50 ms.';
 CREATE UNIQUE INDEX idx_revenue_ledger_tenant_allocation_id ON attribution.revenue_ledger (tenant_id, allocation_id)
     WHERE allocation_id IS NOT NULL;
-COMMENT ON INDEX attribution.idx_revenue_ledger_tenant_allocation_id IS 'Query path: idempotent posting. Target p95: 10 ms.';
 CREATE INDEX idx_revenue_ledger_tenant_conversion_id ON attribution.revenue_ledger (tenant_id, conversion_id);
-COMMENT ON INDEX attribution.idx_revenue_ledger_tenant_conversion_id IS 'Serves the foreign key revenue_ledger_book_fkey: the book of a conversion. Target p95: 50 ms.';
 CREATE UNIQUE INDEX idx_revenue_ledger_tenant_reverses_id ON attribution.revenue_ledger (tenant_id, reverses_id)
     WHERE reverses_id IS NOT NULL;
-COMMENT ON INDEX attribution.idx_revenue_ledger_tenant_reverses_id IS 'Constraint: a posting is reversed once; serves the foreign key revenue_ledger_reverses_fkey. Target p95: 10 ms.';
 CREATE INDEX idx_revenue_ledger_tenant_reconciliation_run_id ON attribution.revenue_ledger (tenant_id, reconciliation_run_id)
     WHERE reconciliation_run_id IS NOT NULL;
-COMMENT ON INDEX attribution.idx_revenue_ledger_tenant_reconciliation_run_id IS 'Serves the foreign key revenue_ledger_run_fkey: what a run verified. Target p95: 50 ms.';
 
 CREATE FUNCTION attribution.keep_ledger() RETURNS trigger
     LANGUAGE c

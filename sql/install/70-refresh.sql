@@ -33,7 +33,6 @@ COMMENT ON COLUMN attribution.mv_realtime_revenue.posting_count IS 'Number of le
 COMMENT ON COLUMN attribution.mv_realtime_revenue.verified_count IS 'Number of verified ledger rows.';
 COMMENT ON COLUMN attribution.mv_realtime_revenue.last_updated_at IS 'Latest change of a ledger row of the tenant.';
 CREATE UNIQUE INDEX idx_mv_realtime_revenue_tenant_id ON attribution.mv_realtime_revenue (tenant_id);
-COMMENT ON INDEX attribution.idx_mv_realtime_revenue_tenant_id IS 'Query path: realtime revenue of a tenant. Target p95: 50 ms.';
 
 CREATE MATERIALIZED VIEW attribution.mv_reconciliation_status WITH (fillfactor = 85) AS
 SELECT DISTINCT ON (r.tenant_id)
@@ -47,7 +46,6 @@ COMMENT ON COLUMN attribution.mv_reconciliation_status.state IS 'State of the ru
 COMMENT ON COLUMN attribution.mv_reconciliation_status.last_run_at IS 'When it last started.';
 COMMENT ON COLUMN attribution.mv_reconciliation_status.reconciliation_run_id IS 'The run.';
 CREATE UNIQUE INDEX idx_mv_reconciliation_status_tenant_id ON attribution.mv_reconciliation_status (tenant_id);
-COMMENT ON INDEX attribution.idx_mv_reconciliation_status_tenant_id IS 'Query path: status of a tenant. Target p95: 50 ms.';
 
 CREATE MATERIALIZED VIEW attribution.mv_allocation_summary WITH (fillfactor = 85) AS
 SELECT s.tenant_id, s.event_id, s.model_version,
@@ -69,9 +67,7 @@ COMMENT ON COLUMN attribution.mv_allocation_summary.event_revenue_cents IS 'Reve
 COMMENT ON COLUMN attribution.mv_allocation_summary.is_balanced IS 'True when both are equal.';
 COMMENT ON COLUMN attribution.mv_allocation_summary.drift_cents IS 'Their absolute difference in minor units.';
 CREATE UNIQUE INDEX idx_mv_allocation_summary_key ON attribution.mv_allocation_summary (tenant_id, event_id, model_version);
-COMMENT ON INDEX attribution.idx_mv_allocation_summary_key IS 'Query path: balance of one event and model. Target p95: 50 ms.';
 CREATE INDEX idx_mv_allocation_summary_drift ON attribution.mv_allocation_summary (drift_cents) WHERE drift_cents > 1;
-COMMENT ON INDEX attribution.idx_mv_allocation_summary_drift IS 'Query path: unbalanced allocations. Target p95: 50 ms.';
 
 -- The log belongs to this server, not to the data: it is not dumped.
 CREATE TABLE attribution.refresh_log (

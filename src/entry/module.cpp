@@ -1,6 +1,7 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
 #include "entry/capture.hpp"
+#include "entry/index_plan.hpp"
 #include "entry/ledger.hpp"
 #include "entry/redact.hpp"
 #include "entry/settings.hpp"
@@ -54,4 +55,5 @@ void _PG_init(void) {
     watch_transactions();
     watch_logs();
     watch_ledgers();
+    watch_planning();
 }

@@ -46,6 +46,8 @@ extern "C" {
 #include "mb/pg_wchar.h"               // characters in the server's encoding
 #include "miscadmin.h"                 // user ids and interrupts
 #include "nodes/params.h"              // parameters of streamed queries
+#include "nodes/plannodes.h"           // which index a plan reads
+#include "optimizer/optimizer.h"       // columns in expressions
 #include "optimizer/plancat.h"         // sizes of relations
 #include "parser/parse_func.h"         // functions by name
 #include "replication/logicalworker.h" // rows that come from a publisher
@@ -53,6 +55,7 @@ extern "C" {
 #include "storage/lmgr.h"              // locks on relations
 #include "storage/lock.h"              // the advisory lock of a refresher
 #include "storage/proc.h"              // how long locks are waited for
+#include "tcop/tcopprot.h"             // parsing and planning without running
 #include "utils/acl.h"                 // privileges
 #include "utils/array.h"               // arrays of weights
 #include "utils/backend_status.h"      // which processes are alive

@@ -5,7 +5,7 @@
 -- empty itself.
 
 BEGIN;
-SELECT plan(26 + 22);
+SELECT plan(28 + 22);
 
 CREATE TEMP VIEW ours AS
 SELECT d.classid, d.objid
@@ -35,8 +35,7 @@ CREATE TEMP VIEW our_index AS
 SELECT i.indexrelid AS oid, x.relname, r.oid AS relation_id, r.relname AS relation, i.indisunique, i.indisprimary,
        i.indpred, i.indisvalid, m.amname, i.indkey::smallint[] AS columns,
        regexp_replace(pg_get_indexdef(i.indexrelid), '^.* USING ', '') AS definition,
-       obj_description(i.indexrelid, 'pg_class') AS comment,
-       EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')) AS is_of_constraint
+       obj_description(i.indexrelid, 'pg_class') AS comment
 FROM pg_index i
 JOIN our_relation r ON r.oid = i.indrelid
 JOIN pg_class x ON x.oid = i.indexrelid
@@ -195,13 +194,27 @@ $$, 'the comment of an index of the plan names the query path and the planned ta
 SELECT is_empty($$
     SELECT i.relname, i.comment
     FROM our_index i
-    WHERE i.relname NOT IN (SELECT name FROM index_plan) AND NOT i.is_of_constraint
-      AND NOT coalesce(i.comment ~ '^Constraint: \S.* Target p95: [0-9]+ ms\.$' AND i.indisunique, false)
+    WHERE i.relname NOT IN (SELECT name FROM index_plan)
+      AND NOT coalesce(i.indisprimary AND i.comment ~ ('^Serves the primary key of ' || i.relation || '\. Target p95: [0-9]+ ms\.$'), false)
+      AND NOT coalesce(i.indisunique AND i.comment ~ '^Serves the constraint \S.* Target p95: [0-9]+ ms\.$', false)
       AND NOT EXISTS (
         SELECT 1 FROM our_foreign_key k
         WHERE k.conrelid = i.relation_id
           AND i.comment ~ ('^Serves the foreign key ' || k.conname || '\M.* Target p95: [0-9]+ ms\.$'))
-$$, 'beyond the plan there are only primary keys and indexes whose comment names the constraint they serve');
+$$, 'beyond the plan there are only indexes whose comment names the key or constraint they serve');
+
+SELECT set_eq(
+    $$ SELECT p.index_name::text, p.relation::text, p.target_p95_ms FROM attribution.index_plan p WHERE p.state = 'active' AND p.serves = 'query' $$,
+    $$ SELECT name, relation, target_ms FROM index_plan $$,
+    'the table index_plan has these 22 as indexes of queries');
+
+SELECT is_empty($$
+    (SELECT i.relname::text, i.relation::text, pg_get_indexdef(i.oid) FROM our_index i
+     EXCEPT ALL SELECT p.index_name, p.relation, p.definition FROM attribution.index_plan p WHERE p.state = 'active')
+    UNION ALL
+    (SELECT p.index_name, p.relation, p.definition FROM attribution.index_plan p WHERE p.state = 'active'
+     EXCEPT ALL SELECT i.relname, i.relation, pg_get_indexdef(i.oid) FROM our_index i)
+$$, 'the table index_plan and the catalog have the same indexes');
 
 SELECT is_empty($$
     SELECT relname FROM our_index WHERE NOT indisvalid
@@ -248,7 +261,7 @@ SELECT is_empty($$
 $$, 'every column of a table or materialized view has a comment');
 
 SELECT is_empty($$
-    SELECT i.relname FROM our_index i WHERE NOT i.is_of_constraint AND coalesce(i.comment, '') !~ '\S'
+    SELECT i.relname FROM our_index i WHERE coalesce(i.comment, '') !~ '\S'
 $$, 'every index has a comment');
 
 SELECT is_empty($$

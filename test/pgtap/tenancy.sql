@@ -19,7 +19,7 @@ INSERT INTO access VALUES
 -- No rows of tenants in these.
 CREATE TEMP TABLE shared_relation (name text);
 INSERT INTO shared_relation VALUES ('attribution.currencies'), ('attribution.refresh_log'), ('attribution.refresh_status'),
-    ('attribution.refresh_state'), ('attribution.refresh_doubts');
+    ('attribution.refresh_state'), ('attribution.refresh_doubts'), ('attribution.index_plan');
 
 CREATE TEMP TABLE owner_sees AS
 SELECT r.name, (pg_temp.run_as(current_user, '', format('SELECT count(*) FROM %s t WHERE t::text ~ ''bbbbbbbb|SECRET-B|987654''', r.name))).result::bigint AS rows_of_b
@@ -52,7 +52,7 @@ $$, ARRAY[
 SELECT set_eq($$
     SELECT relation FROM seen WHERE role_name = 'tap_operator' AND tenant = 'A' AND state = '00000'
     EXCEPT SELECT relation FROM seen WHERE role_name = 'tap_reader' AND tenant = 'A' AND state = '00000'
-$$, ARRAY['attribution.refresh_log', 'attribution.refresh_status'], 'an operator sees the log of refreshes besides');
+$$, ARRAY['attribution.refresh_log', 'attribution.refresh_status', 'attribution.index_plan'], 'an operator sees the log of refreshes and the index plan besides');
 
 SELECT is_empty($$
     SELECT w.relation FROM seen w JOIN seen r USING (relation, tenant)
@@ -282,6 +282,10 @@ INSERT INTO call VALUES
     ('attribution.reconcile(uuid,jsonb,uuid,timestamp with time zone,timestamp with time zone)', 3, true, 'CALL attribution.reconcile(%1$L, ''[]'')'),
     ('attribution.prune_tenant_settlements(uuid,interval)', 3, false, 'SELECT attribution.prune_tenant_settlements(%1$L, ''-1 day'')'),
     ('attribution.prune_settlements(interval)', 3, true, 'SELECT attribution.prune_settlements(''-1 day'')'),
+    ('attribution.check_index_plan()', 3, true, 'SELECT count(*) FROM attribution.check_index_plan()'),
+    ('attribution.index_obstacle(name,boolean)', 3, true, 'SELECT coalesce(attribution.index_obstacle(''idx_tenants_name'', false), ''none'')'),
+    ('attribution.index_bloat(oid)', 3, true, 'SELECT coalesce(attribution.index_bloat(''attribution.tenants_pkey''::regclass), 0)'),
+    ('attribution.index_report(interval)', 3, true, 'SELECT count(*) FROM attribution.index_report()'),
     ('attribution.is_replicated_row()', 1, true, 'SELECT attribution.is_replicated_row()'),
     ('attribution.grant_access(name,text)', 4, false, 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
     ('attribution.bind_tenant(name,uuid)', 4, false, 'SELECT attribution.bind_tenant(''tap_nobody'', %1$L)');
