@@ -340,6 +340,9 @@ standby() {
     status >>"$work/standby"
     is "$(cat "$work/standby")" "$(cat "$work/primary")" 'a standby has the same rows, the same log, the same state'
     is "$(psql -Xq -v VERBOSITY=sqlstate -c "SELECT attribution.refresh('mv_realtime_revenue')" 2>&1)" 'ERROR:  25006' 'and refreshes nothing'
+    is "$(ask 'SELECT count(problem), count(*) FILTER (WHERE can_serve) = count(*) FILTER (WHERE state = $$active$$) FROM attribution.check_index_plan()')" '0|t' \
+        'its indexes can be checked'
+    is "$(ask "SELECT count(*) > 40 AND bool_and(verdict <> 'invalid') FROM attribution.index_report()")" t 'and reported'
     ask 'SELECT pg_promote()' >/dev/null
     transactions $((seed + 2)) 20 | psql -Xq >/dev/null 2>&1
     refreshed 'promoted, it goes on where the log says' 'incremental incremental incremental'
