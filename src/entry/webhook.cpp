@@ -295,12 +295,14 @@ void take_conversion(Intaking* in, const Notice& notice) {
         take_touch(in, notice, event.values[NewEvent::session_id]);
 }
 
+Oid events_of(const Intaking& in) {
+    return get_relname_relid("attribution_events", get_func_namespace(in.own_function));
+}
+
 /// A refund that Stripe announces in two ways is one event with two keys. Which announcements
 /// belong together can be told by their amounts alone; refunds of one amount stand for each other.
 bool is_announced(Intaking* in, Notice* notice, const Known& conversion) {
-    const Oid events =
-        get_relname_relid("attribution_events", get_func_namespace(in->own_function));
-    lock_conversion(events, in->own_function, in->tenant_id, UUIDPGetDatum(&conversion.id));
+    lock_conversion(events_of(*in), in->own_function, in->tenant_id, UUIDPGetDatum(&conversion.id));
     pg_uuid_t event_id{};
     core::Cents cents = 0;
     if (find_alias(in->tenant_id, notice->external_event_id, &event_id, &cents)) {
@@ -350,14 +352,29 @@ void take_refund(Intaking* in, Notice notice) {
     take(in, &event);
 }
 
+/// Gives a refund of Stripe that is known only as a part of a sum refunded its id as a second key;
+/// false when there is none of that amount.
+bool name_refund(Intaking* in, const Notice& notice, const pg_uuid_t& conversion_id) {
+    pg_uuid_t event_id{};
+    if (!find_other_announcement(in->tenant_id, conversion_id, notice.cents,
+                                 "stripe:refunded:", &event_id))
+        return false;
+    add_alias(in->tenant_id, notice.refund_id, event_id);
+    return true;
+}
+
 /// A refund that is taken back is a conversion of its own, in the journey of the first one.
 void take_reversal(Intaking* in, const Notice& notice) {
-    // By the key of the refund, or by the conversion and what keys of such refunds begin with.
+    // By a key of the refund, or by the conversion and what keys of such refunds begin with.
     static constinit pg::Query find = {
         .sql = "SELECT c.session_id, c.channel FROM attribution.attribution_events r "
                "JOIN attribution.attribution_events c "
                "ON c.tenant_id = r.tenant_id AND c.id = r.refund_of "
-               "WHERE r.tenant_id = $1 AND r.external_event_id = $2",
+               "WHERE r.tenant_id = $1 AND r.id = coalesce("
+               "(SELECT e.id FROM attribution.attribution_events e "
+               "WHERE e.tenant_id = $1 AND e.external_event_id = $2), "
+               "(SELECT a.event_id FROM attribution.event_aliases a "
+               "WHERE a.tenant_id = $1 AND a.external_event_id = $2))",
         .parameter_count = 2,
         .parameter_types = {UUIDOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
@@ -372,9 +389,21 @@ void take_reversal(Intaking* in, const Notice& notice) {
         .parameter_types = {UUIDOID, TEXTOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
         .plan = nullptr};
+    Known conversion{};
+    if (notice.announced == Announced::by_id) {
+        // Another delivery may be announcing the refund.
+        if (!find_conversion(in, notice, &conversion))
+            return;
+        lock_conversion(events_of(*in), in->own_function, in->tenant_id,
+                        UUIDPGetDatum(&conversion.id));
+    }
     Datum values[] = {in->tenant_id, pg::text_datum(notice.refund_id),
                       pg::text_datum(notice.conversion_id)};
-    pg::run(notice.conversion_id.empty() || notice.is_sure ? find : find_of_conversion, values);
+    pg::run_latest(notice.conversion_id.empty() || notice.is_sure ? find : find_of_conversion,
+                   values);
+    if (SPI_processed == 0 && notice.announced == Announced::by_id &&
+        name_refund(in, notice, conversion.id))
+        pg::run_latest(find, values);
     if (SPI_processed == 0) {
         if (notice.is_sure)
             set_problem(in, "unknown_original", "the event it refers to is not known",

@@ -534,7 +534,7 @@ void read_stripe(Reader* reader) {
     const std::string_view topic = reader->delivery->topic;
     Json event = &reader->delivery->root;
     Json object = json_at(event, {"data", "object"});
-    constexpr std::array<std::string_view, 14> known = {"payment_intent.succeeded",
+    constexpr std::array<std::string_view, 15> known = {"payment_intent.succeeded",
                                                         "charge.succeeded",
                                                         "charge.captured",
                                                         "checkout.session.completed",
@@ -543,6 +543,7 @@ void read_stripe(Reader* reader) {
                                                         "charge.refunded",
                                                         "refund.created",
                                                         "refund.updated",
+                                                        "refund.failed",
                                                         "charge.refund.updated",
                                                         "charge.dispute.created",
                                                         "charge.dispute.closed",
@@ -594,7 +595,7 @@ void read_stripe(Reader* reader) {
             read_stripe_refund(reader, object, at("payment_intent"), at("charge"), created, 0);
         } else if (status == "failed" || status == "canceled") {
             // Where it was taken in before, the money is back.
-            Notice notice{.kind = NoticeKind::reversal};
+            Notice notice{.kind = NoticeKind::reversal, .announced = Announced::by_id};
             notice.external_event_id = reader->key("stripe:refund_failed:", at("id"), "id");
             notice.refund_id = reader->delivery->external_event_id;
             notice.is_sure = false;

@@ -125,8 +125,8 @@ INSERT INTO deliveries (label, source, topic, payload) VALUES
     ('  the third', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_1", "payment_intent": "pi_1", "amount_refunded": 400}', '{"previous_attributes": {"amount_refunded": 350}}')),
     ('  both named', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_5", "payment_intent": "pi_1", "amount": 100, "status": "succeeded"}')),
     ('  both named', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_4", "payment_intent": "pi_1", "amount": 50, "status": "succeeded"}')),
-    ('pending refund', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_6", "payment_intent": "pi_1", "amount": 50, "status": "pending"}')),
-    ('refund that failed, never taken in', 'stripe', 'refund.updated', pg_temp.stripe('', '{"id": "re_6", "payment_intent": "pi_1", "amount": 50, "status": "failed"}')),
+    ('pending refund', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_6", "payment_intent": "pi_1", "amount": 45, "status": "pending"}')),
+    ('refund that failed, never taken in', 'stripe', 'refund.updated', pg_temp.stripe('', '{"id": "re_6", "payment_intent": "pi_1", "amount": 45, "status": "failed"}')),
     ('refund that failed after all', 'stripe', 'refund.updated', pg_temp.stripe('', '{"id": "re_1", "payment_intent": "pi_1", "amount": 100, "status": "failed"}')),
     ('too much', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_7", "payment_intent": "pi_1", "amount": 600, "status": "succeeded"}')),
     ('old charge without intent', 'stripe', 'charge.succeeded', pg_temp.stripe('', '{"id": "ch_old", "amount": 61798, "captured": true}')),
@@ -146,6 +146,20 @@ FROM attribution.attribution_events c
 JOIN attribution.attribution_events r ON r.tenant_id = c.tenant_id AND r.refund_of = c.id
 LEFT JOIN attribution.event_aliases a ON a.tenant_id = r.tenant_id AND a.event_id = r.id
 WHERE c.tenant_id = :a AND c.correlation_id = 'pi_1' AND c.external_event_id IS NULL ORDER BY r.external_event_id;
+-- A refund that fails is money back however it had been announced: by its id, by a sum that got its id, by a sum alone.
+INSERT INTO deliveries (label, source, topic, payload) VALUES
+    ('failed before its payment is known', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_80", "payment_intent": "pi_8", "amount": 100, "status": "failed"}')),
+    ('payment', 'stripe', 'payment_intent.succeeded', pg_temp.stripe('', '{"id": "pi_8", "amount_received": 1000}')),
+    ('a sum', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_8", "payment_intent": "pi_8", "amount_refunded": 300}', '{"previous_attributes": {"amount_refunded": 0}}')),
+    ('  named', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_81", "payment_intent": "pi_8", "amount": 300, "status": "succeeded"}')),
+    ('  failed', 'stripe', 'refund.updated', pg_temp.stripe('', '{"id": "re_81", "payment_intent": "pi_8", "amount": 300, "status": "failed"}')),
+    ('  failed, under its other topic', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_81", "payment_intent": "pi_8", "amount": 300, "status": "failed"}')),
+    ('pending', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_82", "payment_intent": "pi_8", "amount": 200, "status": "pending"}')),
+    ('  but in the sum', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_8", "payment_intent": "pi_8", "amount_refunded": 500}', '{"previous_attributes": {"amount_refunded": 300}}')),
+    ('  failed', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_82", "payment_intent": "pi_8", "amount": 200, "status": "failed"}')),
+    ('  failed again', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_82", "payment_intent": "pi_8", "amount": 200, "status": "failed"}'));
+SELECT * FROM pg_temp.deliver();
+SELECT sum(revenue_cents) AS left_of_1000 FROM attribution.attribution_events WHERE tenant_id = :a AND correlation_id = 'pi_8';
 
 --
 -- PayPal
