@@ -7,6 +7,7 @@ CREATE FUNCTION attribution.retry_dead_events(
     LANGUAGE c VOLATILE CALLED ON NULL INPUT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off
+    SET jit = off
     AS 'MODULE_PATHNAME', 'attribution_retry_dead_events';
 COMMENT ON FUNCTION attribution.retry_dead_events(uuid, text, text, integer, timestamptz, timestamptz, boolean) IS
 'Sends dead events of a tenant through ingest_webhook() again, oldest first, at most limit_rows (1 to 10000) of those with the source and error code that arrived in [ingested_from, ingested_to); NULL means all. Returns how many had which outcome. After each try that fails an event waits twice as long as before, from 1 minute up to 17 hours, unless ignore_backoff; the first try is due at once. Those that another session retries are left out.';

@@ -123,15 +123,37 @@ bool find_alias(Datum tenant_id, std::string_view key, pg_uuid_t* event_id, core
     return true;
 }
 
+// $2, a conversion of tenant $1, and what came back of its refunds: conversions of their own, whose
+// keys are those of the refunds with another word in them. OFFSET 0: one index lookup after the
+// other, whatever the statistics were when the plan was made.
+#define WITH_RETURNED                                                                              \
+    "WITH RECURSIVE returned (id) AS (SELECT $2 UNION SELECT v.id FROM returned c "                \
+    "CROSS JOIN LATERAL (SELECT r.id, r.external_event_id FROM attribution.attribution_events r "  \
+    "WHERE r.tenant_id = $1 AND r.refund_of = c.id OFFSET 0) r "                                   \
+    "CROSS JOIN LATERAL (SELECT r.external_event_id UNION ALL "                                    \
+    "SELECT a.external_event_id FROM attribution.event_aliases a "                                 \
+    "WHERE a.tenant_id = $1 AND a.event_id = r.id OFFSET 0) k (key) "                              \
+    "CROSS JOIN LATERAL (SELECT v.id FROM attribution.attribution_events v "                       \
+    "WHERE v.tenant_id = $1 AND v.event_type = 'conversion' AND v.external_event_id = CASE "       \
+    "WHEN starts_with(k.key, 'stripe:refund:') "                                                   \
+    "THEN 'stripe:refund_failed:' || substr(k.key, length('stripe:refund:') + 1) "                 \
+    "WHEN starts_with(k.key, 'stripe:dispute:') "                                                  \
+    "THEN 'stripe:dispute_won:' || substr(k.key, length('stripe:dispute:') + 1) "                  \
+    "WHEN starts_with(k.key, 'shopify:dispute:') "                                                 \
+    "THEN 'shopify:dispute_won:' || substr(k.key, length('shopify:dispute:') + 1) "                \
+    "END OFFSET 0) v) "
+
 /// A refund of the conversion with the same amount that was announced in the other way only.
 bool find_other_announcement(Datum tenant_id, const pg_uuid_t& conversion_id, core::Cents cents,
                              const char* prefix, pg_uuid_t* event_id) {
     static constinit pg::Query find = {
-        .sql = "SELECT e.id FROM attribution.attribution_events e "
-               "WHERE e.tenant_id = $1 AND e.refund_of = $2 AND e.revenue_cents = $3 "
-               "AND starts_with(e.external_event_id, $4) "
-               "AND NOT EXISTS (SELECT 1 FROM attribution.event_aliases a "
-               "WHERE a.tenant_id = $1 AND a.event_id = e.id) ORDER BY e.occurred_at, e.id LIMIT 1",
+        .sql = WITH_RETURNED "SELECT e.id FROM returned CROSS JOIN LATERAL "
+                             "(SELECT * FROM attribution.attribution_events e "
+                             "WHERE e.tenant_id = $1 AND e.refund_of = returned.id OFFSET 0) e "
+                             "WHERE e.revenue_cents = $3 AND starts_with(e.external_event_id, $4) "
+                             "AND NOT EXISTS (SELECT 1 FROM attribution.event_aliases a "
+                             "WHERE a.tenant_id = $1 AND a.event_id = e.id OFFSET 0) "
+                             "ORDER BY e.occurred_at, e.id LIMIT 1",
         .parameter_count = 4,
         .parameter_types = {UUIDOID, UUIDOID, INT8OID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
@@ -172,15 +194,19 @@ void add_alias(Datum tenant_id, std::string_view key, const pg_uuid_t& event_id)
     pg::run(insert, values);
 }
 
-/// What Stripe refunds of a conversion are stored, and the last of them.
+/// What Stripe refunds of a conversion are stored and did not fail, and the last of them.
 core::Cents stored_refunds(Datum tenant_id, const pg_uuid_t& conversion_id, pg_uuid_t* last) {
     static constinit pg::Query find = {
-        .sql = "SELECT (sum(-e.revenue_cents) OVER ())::bigint, e.id "
-               "FROM attribution.attribution_events e "
-               "WHERE e.tenant_id = $1 AND e.refund_of = $2 "
-               "AND (starts_with(e.external_event_id, 'stripe:refund:') "
-               "OR starts_with(e.external_event_id, 'stripe:refunded:')) "
-               "ORDER BY e.occurred_at DESC, e.id DESC LIMIT 1",
+        .sql = WITH_RETURNED
+        "SELECT (sum(-e.revenue_cents) OVER () - (SELECT coalesce(sum(v.revenue_cents), 0) "
+        "FROM returned CROSS JOIN LATERAL (SELECT * FROM attribution.attribution_events v "
+        "WHERE v.tenant_id = $1 AND v.id = returned.id OFFSET 0) v "
+        "WHERE starts_with(v.external_event_id, 'stripe:refund_failed:')))::bigint, e.id "
+        "FROM returned CROSS JOIN LATERAL (SELECT * FROM attribution.attribution_events e "
+        "WHERE e.tenant_id = $1 AND e.refund_of = returned.id OFFSET 0) e "
+        "WHERE (starts_with(e.external_event_id, 'stripe:refund:') "
+        "OR starts_with(e.external_event_id, 'stripe:refunded:')) "
+        "ORDER BY e.occurred_at DESC, e.id DESC LIMIT 1",
         .parameter_count = 2,
         .parameter_types = {UUIDOID, UUIDOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
@@ -214,8 +240,7 @@ NewEvent event_of(const Intaking& in, const Notice& notice, const char* type) {
     return event;
 }
 
-void take(Intaking* in, NewEvent* event) {
-    const IntakeResult result = take_in(event, OverRefund::is_told, in->own_function);
+void note_result(Intaking* in, const NewEvent& event, const IntakeResult& result) {
     switch (result.intake) {
     case Intake::ingested:
         note_outcome(in, Outcome::ingested, result.event.id);
@@ -230,18 +255,22 @@ void take(Intaking* in, NewEvent* event) {
                              pg::uuid_text(UUIDPGetDatum(&result.event.id)),
                              static_cast<int>(result.event.event_type.size()),
                              result.event.event_type.data(), result.event.revenue_cents,
-                             DatumGetInt64(event->values[NewEvent::revenue_cents])),
+                             DatumGetInt64(event.values[NewEvent::revenue_cents])),
                     {});
         break;
     case Intake::over_refund:
         set_problem(in, "over_refund",
                     psprintf("the refund takes " INT64_FORMAT " cents, " INT64_FORMAT
                              " are left of the conversion",
-                             -DatumGetInt64(event->values[NewEvent::revenue_cents]),
+                             -DatumGetInt64(event.values[NewEvent::revenue_cents]),
                              result.left_to_take),
                     {});
         break;
     }
+}
+
+void take(Intaking* in, NewEvent* event) {
+    note_result(in, *event, take_in(event, OverRefund::is_told, in->own_function));
 }
 
 /// The touch of a conversion that names its channel and no journey: a journey of one.
@@ -341,6 +370,35 @@ bool is_announced(Intaking* in, Notice* notice, const Known& conversion) {
     return true;
 }
 
+/// What came back can be refunded again: the conversion that this refund took from, else the first
+/// that has enough left.
+bool find_returned(const NewEvent& event, const pg_uuid_t& conversion_id, pg_uuid_t* returned_id) {
+    static constinit pg::Query find = {
+        .sql = WITH_RETURNED
+        "SELECT v.id FROM returned CROSS JOIN LATERAL "
+        "(SELECT * FROM attribution.attribution_events v "
+        "WHERE v.tenant_id = $1 AND v.id = returned.id OFFSET 0) v "
+        "CROSS JOIN LATERAL (SELECT v.revenue_cents + coalesce(sum(r.revenue_cents), 0) AS cents, "
+        "coalesce(bool_or(r.external_event_id = $4), false) AS is_known "
+        "FROM attribution.attribution_events r "
+        "WHERE r.tenant_id = $1 AND r.refund_of = returned.id) l "
+        "WHERE returned.id <> $2 AND (l.is_known OR l.cents + $3 >= 0) "
+        "ORDER BY l.is_known DESC, v.occurred_at, v.id LIMIT 1",
+        .parameter_count = 4,
+        .parameter_types = {UUIDOID, UUIDOID, INT8OID, TEXTOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    Datum values[] = {event.values[NewEvent::tenant_id], UUIDPGetDatum(&conversion_id),
+                      event.values[NewEvent::revenue_cents],
+                      event.values[NewEvent::external_event_id]};
+    pg::run_latest(find, values);
+    if (SPI_processed == 0)
+        return false;
+    bool isnull;
+    *returned_id = *DatumGetUUIDP(pg::result_value(0, 1, &isnull));
+    return true;
+}
+
 void take_refund(Intaking* in, Notice notice) {
     Known conversion;
     if (!find_conversion(in, notice, &conversion))
@@ -349,7 +407,14 @@ void take_refund(Intaking* in, Notice notice) {
         return;
     NewEvent event = event_of(*in, notice, "refund");
     event.set(NewEvent::refund_of, UUIDPGetDatum(&conversion.id));
-    take(in, &event);
+    IntakeResult result = take_in(&event, OverRefund::is_told, in->own_function);
+    pg_uuid_t returned_id;
+    if ((result.intake == Intake::over_refund || result.intake == Intake::content_changed) &&
+        find_returned(event, conversion.id, &returned_id)) {
+        event.set(NewEvent::refund_of, UUIDPGetDatum(&returned_id));
+        result = take_in(&event, OverRefund::is_told, in->own_function);
+    }
+    note_result(in, event, result);
 }
 
 /// Gives a refund of Stripe that is known only as a part of a sum refunded its id as a second key;

@@ -160,6 +160,35 @@ INSERT INTO deliveries (label, source, topic, payload) VALUES
     ('  failed again', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_82", "payment_intent": "pi_8", "amount": 200, "status": "failed"}'));
 SELECT * FROM pg_temp.deliver();
 SELECT sum(revenue_cents) AS left_of_1000 FROM attribution.attribution_events WHERE tenant_id = :a AND correlation_id = 'pi_8';
+-- Money that came back can be refunded again: all of it twice, and no more than came back.
+INSERT INTO deliveries (label, source, topic, payload) VALUES
+    ('payment', 'stripe', 'payment_intent.succeeded', pg_temp.stripe('', '{"id": "pi_9", "amount_received": 1000}')),
+    ('all refunded', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_91", "payment_intent": "pi_9", "amount": 1000, "status": "succeeded"}')),
+    ('  failed', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_91", "payment_intent": "pi_9", "amount": 1000, "status": "failed"}')),
+    ('all refunded in another way', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_92", "payment_intent": "pi_9", "amount": 1000, "status": "succeeded"}')),
+    ('  again', 'stripe', 'refund.updated', pg_temp.stripe('', '{"id": "re_92", "payment_intent": "pi_9", "amount": 1000, "status": "succeeded"}')),
+    ('  with another amount', 'stripe', 'refund.updated', pg_temp.stripe('', '{"id": "re_92", "payment_intent": "pi_9", "amount": 999, "status": "succeeded"}')),
+    ('  failed as well', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_92", "payment_intent": "pi_9", "amount": 1000, "status": "failed"}')),
+    ('too much', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_93", "payment_intent": "pi_9", "amount": 1001, "status": "succeeded"}')),
+    ('a part', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_94", "payment_intent": "pi_9", "amount": 400, "status": "succeeded"}')),
+    ('the rest', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_95", "payment_intent": "pi_9", "amount": 600, "status": "succeeded"}')),
+    ('  the part as a sum', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_9", "payment_intent": "pi_9", "amount_refunded": 400}', '{"previous_attributes": {"amount_refunded": 0}}')),
+    ('  the rest as a sum, the one before unknown', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_9", "payment_intent": "pi_9", "amount_refunded": 1000}')),
+    ('and one more', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_96", "payment_intent": "pi_9", "amount": 1, "status": "succeeded"}')),
+    ('another payment', 'stripe', 'payment_intent.succeeded', pg_temp.stripe('', '{"id": "pi_10", "amount_received": 1000}')),
+    ('all refunded, as a sum', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_10", "payment_intent": "pi_10", "amount_refunded": 1000}', '{"previous_attributes": {"amount_refunded": 0}}')),
+    ('  failed', 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_101", "payment_intent": "pi_10", "amount": 1000, "status": "failed"}')),
+    ('a part, as a sum', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_10", "payment_intent": "pi_10", "amount_refunded": 400}', '{"previous_attributes": {"amount_refunded": 0}}')),
+    ('  named', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_102", "payment_intent": "pi_10", "amount": 400, "status": "succeeded"}')),
+    ('more, as a sum, the one before unknown', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_10", "payment_intent": "pi_10", "amount_refunded": 500}')),
+    ('  named', 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_103", "payment_intent": "pi_10", "amount": 100, "status": "succeeded"}')),
+    ('order', 'shopify', 'orders/paid', pg_temp.shopify('41', '5.00')),
+    ('chargeback', 'shopify', 'disputes/create', '{"id": 95, "order_id": 41, "type": "chargeback", "amount": "5.00", "currency": "USD", "status": "needs_response", "initiated_at": "2026-04-01T00:00:00Z"}'),
+    ('  won', 'shopify', 'disputes/update', '{"id": 95, "order_id": 41, "type": "chargeback", "amount": "5.00", "currency": "USD", "status": "won", "initiated_at": "2026-04-01T00:00:00Z"}'),
+    ('refunded after that', 'shopify', 'refunds/create', pg_temp.shopify_refund('79', '41', '{5.00}')),
+    ('  again', 'shopify', 'refunds/create', pg_temp.shopify_refund('79', '41', '{5.00}'));
+SELECT * FROM pg_temp.deliver();
+SELECT correlation_id, sum(revenue_cents) AS left_of_1000 FROM attribution.attribution_events WHERE tenant_id = :a AND correlation_id IN ('pi_9', 'pi_10') GROUP BY 1 ORDER BY 1;
 
 --
 -- PayPal
