@@ -585,6 +585,8 @@ void read_stripe(Reader* reader) {
             read_stripe_sale(reader, event, object, id_of(at("payment_intent")), "payment_intent",
                              at("amount_paid"), "amount_paid");
     } else if (topic == "charge.refunded") {
+        if (json_bool(at("captured")) == false) // an authorization is given up, nothing was taken
+            return;
         read_stripe_charge_refunded(reader, event, object);
     } else if (topic.find("refund") != std::string_view::npos) {
         const std::string_view status = text_at(object, {"status"});

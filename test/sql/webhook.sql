@@ -103,6 +103,7 @@ SELECT * FROM pg_temp.deliver();
 INSERT INTO deliveries (label, source, topic, payload) VALUES
     ('checkout, not paid', 'stripe', 'checkout.session.completed', pg_temp.stripe('', '{"id": "cs_1", "payment_intent": "pi_1", "payment_status": "unpaid", "amount_total": 1099}')),
     ('charge, not captured', 'stripe', 'charge.succeeded', pg_temp.stripe('', '{"id": "ch_1", "payment_intent": "pi_1", "captured": false, "amount": 1099}')),
+    ('  given up', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_0", "payment_intent": "pi_0", "captured": false, "amount": 1099, "amount_refunded": 1099}', '{"previous_attributes": {"amount_refunded": 0}}')),
     ('intent', 'stripe', NULL, pg_temp.stripe('payment_intent.succeeded', '{"id": "pi_1", "amount": 1099, "amount_received": 1099}')),
     ('charge', 'stripe', 'charge.succeeded', pg_temp.stripe('', '{"id": "ch_1", "payment_intent": "pi_1", "captured": true, "amount": 1099, "amount_captured": 1099}')),
     ('checkout', 'stripe', 'checkout.session.completed', pg_temp.stripe('', '{"id": "cs_1", "payment_intent": {"id": "pi_1", "object": "payment_intent"}, "payment_status": "paid", "amount_total": 1099}')),
