@@ -61,9 +61,11 @@ Currency currency_of(Datum tenant_id) {
     return {.code = pg::text_of(code), .decimals = DatumGetInt32(pg::result_value(0, 2, &isnull))};
 }
 
+/// The first problem is the delivery's.
 void set_problem(Intaking* in, const char* code, const char* message, std::string_view value) {
-    in->delivery.problem = {.code = code, .message = message, .field = nullptr, .value = value};
     in->outcome = Outcome::dead;
+    if (in->delivery.problem.code == nullptr)
+        in->delivery.problem = {.code = code, .message = message, .field = nullptr, .value = value};
 }
 
 /// The delivery as a whole: what came in first names its event.
@@ -486,7 +488,8 @@ void take_reversal(Intaking* in, const Notice& notice) {
     take(in, &event);
 }
 
-/// Reads a delivery and takes in what it says. What fails leaves its problem.
+/// Reads a delivery and takes in what it says. What fails leaves its problem, and does not keep the
+/// rest out: an order is delivered with all its refunds, and may be delivered like that only.
 void take_delivery(Intaking* in) {
     Delivery& delivery = in->delivery;
     const Currency currency = currency_of(in->tenant_id);
@@ -518,8 +521,6 @@ void take_delivery(Intaking* in) {
             take_reversal(in, notice);
             break;
         }
-        if (in->outcome == Outcome::dead)
-            return;
     }
 }
 

@@ -226,12 +226,15 @@ INSERT INTO deliveries (label, source, topic, payload) VALUES
     ('again', 'woocommerce', 'order.updated', pg_temp.woo('727', 'refunded', '29.35', '{"refunds": [{"id": 729, "total": "-20.00"}, {"id": 728, "total": "-9.35"}]}')),
     ('refunded at first sight', 'woocommerce', 'order.updated', pg_temp.woo('730', 'refunded', '10.00', '{"refunds": [{"id": 731, "total": "-10.00"}]}')),
     ('a refund too much', 'woocommerce', 'order.updated', pg_temp.woo('732', 'completed', '10.00', '{"refunds": [{"id": 733, "total": "-4.00"}, {"id": 734, "total": "-6.01"}]}')),
+    ('a refund too much, then one that fits', 'woocommerce', 'order.updated', pg_temp.woo('732', 'completed', '10.00', '{"refunds": [{"id": 733, "total": "-4.00"}, {"id": 734, "total": "-6.01"}, {"id": 738, "total": "-1.00"}]}')),
+    ('another total and a new refund', 'woocommerce', 'order.updated', pg_temp.woo('732', 'completed', '9.00', '{"refunds": [{"id": 733, "total": "-4.00"}, {"id": 739, "total": "-2.00"}]}')),
     ('failed', 'woocommerce', 'order.updated', pg_temp.woo('735', 'failed', '10.00')),
     ('cancelled after payment', 'woocommerce', 'order.updated', pg_temp.woo('736', 'cancelled', '10.00')),
     ('deleted', 'woocommerce', 'order.deleted', '{"id": 727}'),
     ('no status', 'woocommerce', 'order.updated', '{"id": 727}'),
     ('about something else', 'woocommerce', 'coupon.created', '{"id": 727}');
 SELECT * FROM pg_temp.deliver();
+SELECT external_event_id, revenue_cents FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id ~ ':73[2-9]$' AND occurred_at = '2026-03-03 12:00Z' ORDER BY 1;
 
 --
 -- Currencies count differently
