@@ -21,6 +21,7 @@ using Json = const JsonbValue*;
 using Path = std::initializer_list<std::string_view>;
 
 constexpr std::size_t longest_shown = 100; // bytes of a value in a problem
+constexpr std::size_t most_notices = 1000; // in a delivery: each refund looks at those before it
 
 std::string_view copied(std::string_view text) {
     auto* copy = static_cast<char*>(palloc(text.size() + 1));
@@ -188,6 +189,8 @@ struct Reader {
 
     Notice* add(const Notice& notice) {
         Delivery& d = *delivery;
+        if (d.notice_count == most_notices)
+            fail("invalid_payload", nullptr, {}, "more than 1000 things are announced at once");
         if (failed())
             return nullptr;
         if (d.notice_count == d.notice_room) {

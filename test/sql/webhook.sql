@@ -278,6 +278,7 @@ INSERT INTO deliveries (label, source, topic, payload) VALUES
     ('an id of 255 bytes with its prefix', 'woocommerce', 'order.updated', pg_temp.woo('905', 'completed', '1.00', jsonb_build_object('id', repeat('x', 237)))),
     ('and one more', 'woocommerce', 'order.updated', pg_temp.woo('905', 'completed', '1.00', jsonb_build_object('id', repeat('x', 238)))),
     ('an array', 'woocommerce', 'order.updated', '[1]'), ('a string', 'woocommerce', 'order.updated', '"order"'), ('null', 'woocommerce', 'order.updated', 'null'),
+    ('an order and 1000 refunds', 'woocommerce', 'order.updated', pg_temp.woo('906', 'completed', '10.00', jsonb_build_object('refunds', (SELECT jsonb_agg(jsonb_build_object('id', 9000 + i, 'total', '-0.01')) FROM generate_series(1, 1000) AS i)))),
     ('nothing', 'woocommerce', 'order.updated', '{}'), ('unknown source', 'magento', 'order', '{}'), ('no topic', 'shopify', NULL, '{}'), ('no topic', 'stripe', NULL, '{"type": 7}');
 SELECT label, outcome, left(event, 60) AS event, left(dead, 100) AS dead FROM pg_temp.deliver();
 SELECT (attribution.ingest_webhook(:a, 'shopify', NULL, pg_temp.shopify('38', '3.00'), '{"x-shopify-topic": "orders/paid"}')).outcome;
