@@ -349,6 +349,11 @@ SELECT (attribution.ingest_webhook(:a, 'shopify', 'orders/paid', pg_temp.shopify
     "deep": [{"a": {"billing_address": {"zip": "1"}, "E-Mail": "x@example.com", "keep": 1}}], "note_attributes": [{"name": "email", "value": "x@example.com"}, {"name": "gift", "value": "yes"}],
     "meta": [{"key": "_billing_email", "value": {"x": ["x@example.com"]}, "id": 3}]}'), '{"X-Forwarded-For": "192.0.2.1", "X-Shopify-Topic": "orders/paid"}')).outcome;
 SELECT raw_payload - 'total_price_set' AS raw_payload FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id = 'shopify:order:60';
+-- What an invoice, a dispute and the attribution of an order say of people.
+SELECT (attribution.ingest_webhook(:a, 'stripe', 'invoice.paid', pg_temp.stripe('', '{"id": "in_60", "payment_intent": "pi_60", "amount_paid": 100, "customer_address": {"line1": "example.com"}, "customer_phone": "example.com",
+    "customer_shipping": {"name": "example.com"}, "customer_tax_ids": [{"value": "example.com"}]}'))).outcome;
+SELECT (attribution.ingest_webhook(:a, 'paypal', 'CUSTOMER.DISPUTE.RESOLVED', '{"resource": {"dispute_id": "", "disputed_transactions": [{"buyer": {"name": "example.com"}}]}}')).outcome;
+SELECT (attribution.ingest_webhook(:a, 'woocommerce', 'order.updated', pg_temp.woo('61', 'completed', '1.00', '{"meta_data": [{"key": "_wc_order_attribution_user_agent", "value": "example.com"}]}'))).outcome;
 SELECT (attribution.ingest_webhook(:a, 'shopify', 'orders/paid', '{"email": "x@example.com", "id": null}', '{"Cookie": "x@example.com", "X-Shopify-Topic": "orders/paid"}')).outcome;
 SELECT raw_payload, headers FROM attribution.dead_events WHERE tenant_id = :a ORDER BY id DESC LIMIT 1;
 SELECT (attribution.ingest_webhook_text(:a, 'shopify', 'orders/paid', '{"email": "x@example.com", "id": 7, "x": "\u0000"}')).outcome;
