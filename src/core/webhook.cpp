@@ -251,7 +251,8 @@ std::string_view redact_text(std::string_view text, const KeySet& keys,
             target[length++] = text[at];
     };
     while (at < text.size()) {
-        const bool begins_pair = at == 0 || text[at - 1] == '&' || text[at - 1] == '\n';
+        const bool begins_pair =
+            at == 0 || std::string_view("&?#\n").find(text[at - 1]) != std::string_view::npos;
         if (text[at] == '"') {
             // No name of a key is longer; looking further for each quote would be quadratic.
             const std::size_t end = end_of_value(text.substr(0, at + longest_key), at);
@@ -273,14 +274,16 @@ std::string_view redact_text(std::string_view text, const KeySet& keys,
             if (at - value >= 2) {
                 target[length++] = '"';
                 target[length++] = '"';
+            } else if (at > value) {
+                target[length++] = '0'; // no room for quotes, and JSON stays JSON
             }
         } else if (begins_pair) {
-            const std::size_t end = std::min(text.find_first_of("&\n", at), text.size());
-            const std::string_view pair = text.substr(at, end - at);
-            const std::size_t equals = pair.find('=');
-            if (equals != std::string_view::npos && keys.contains(pair.substr(0, equals))) {
+            const std::string_view pair = text.substr(at, longest_key);
+            const std::size_t equals = pair.find_first_of("=&?#\n");
+            if (equals != std::string_view::npos && pair[equals] == '=' &&
+                keys.contains(pair.substr(0, equals))) {
                 copy_to(at + equals + 1);
-                at = end;
+                at = std::min(text.find_first_of("&#\n", at), text.size());
             } else {
                 copy_to(at + 1);
             }

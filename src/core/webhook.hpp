@@ -57,9 +57,10 @@ struct KeySet {
 };
 
 /// Removes the values of listed keys from a text that is no JSON, as far as it looks like some: a
-/// quoted key, a colon and a value, wherever they stand; or key=value, between '&' or at the ends.
-/// What goes is the value, "" or nothing stands for it. Writes to `target`, which has as many bytes
-/// as `text`, and returns what was written.
+/// quoted key, a colon and a value, wherever they stand; or key=value, between '&' or at the ends,
+/// also of the query of a URL.
+/// What goes is the value, "" or 0 or nothing stands for it. Writes to `target`, which has as many
+/// bytes as `text`, and returns what was written.
 std::string_view redact_text(std::string_view text, const KeySet& keys,
                              std::span<char> target) noexcept;
 

@@ -70,9 +70,23 @@ bool is_key(const JsonbValue& key, std::string_view name) {
            name;
 }
 
-/// Walks over a message and says of each token whether it stays. What a listed key holds goes; so
-/// does the value of a pair such as {"name": "email", "value": "..."}: jsonb has its keys in the
-/// order of their lengths, so the name comes first.
+/// Removes what a string holds under listed keys: it may be a URL, a form, or JSON once more.
+bool redact_string(JsonbValue* value) {
+    const auto size = static_cast<std::size_t>(value->val.string.len);
+    const std::string_view text(value->val.string.val, size);
+    if (text.find('=') == text.npos && text.find('"') == text.npos)
+        return false;
+    const std::string_view rest = core::redact_text(text, listed_keys(), pg::make_span<char>(size));
+    if (rest == text)
+        return false;
+    value->val.string.val = const_cast<char*>(rest.data());
+    value->val.string.len = static_cast<int>(rest.size());
+    return true;
+}
+
+/// Walks over a message and says of each token whether it stays. What a listed key holds goes, also
+/// inside a string; so does the value of a pair such as {"name": "email", "value": "..."}: jsonb
+/// has its keys in the order of their lengths, so the name comes first.
 class Walk {
 public:
     explicit Walk(Jsonb* message) : it_(JsonbIteratorInit(&message->root)) {}
@@ -87,6 +101,8 @@ public:
                 --depth_;
             else if (token == WJB_VALUE)
                 names_listed_[depth_] |= names_something_ && is_listed(*value);
+            if ((token == WJB_VALUE || token == WJB_ELEM) && value->type == jbvString)
+                removed_ |= redact_string(value);
             if (token != WJB_KEY)
                 return token;
             names_something_ = is_key(*value, "name") || is_key(*value, "key");
@@ -143,9 +159,14 @@ Datum redacted(Datum jsonb) {
     if (hash_count == 0)
         return jsonb;
     Jsonb* message = DatumGetJsonbP(jsonb);
-    if (JB_ROOT_IS_SCALAR(message))
-        return jsonb;
     JsonbValue value;
+    if (JB_ROOT_IS_SCALAR(message)) {
+        // JSON that was encoded twice, for example.
+        JsonbExtractScalar(&message->root, &value);
+        return value.type == jbvString && redact_string(&value)
+                   ? JsonbPGetDatum(JsonbValueToJsonb(&value))
+                   : jsonb;
+    }
     Walk look(message);
     while (!look.removed() && look.next(&value) != WJB_DONE)
         ;

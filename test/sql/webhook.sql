@@ -360,6 +360,12 @@ SELECT (attribution.ingest_webhook_text(:a, 'shopify', 'orders/paid', '{"email":
 SELECT raw_payload FROM attribution.dead_events WHERE tenant_id = :a ORDER BY id DESC LIMIT 1;
 SELECT outcome FROM attribution.ingest_event(:a, 's', 'conversion', '2026-03-01', 1, external_event_id => 'redact', raw_payload => '{"phone": "1", "x": [{"phone": 2}], "y": 3}');
 SELECT raw_payload FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id = 'redact';
+-- Inside strings: URLs, JSON once more; and where all of the message is a string.
+SELECT outcome FROM attribution.ingest_event(:a, 's', 'conversion', '2026-03-01', 1, external_event_id => 'in strings',
+    raw_payload => '{"landing_site": "/p?email=x%40example.com&utm_source=y#e-mail=x@example.com", "body": "{\"phone\":7,\"to\":{\"email\":\"x@example.com\"},\"total\":\"1.00\"}", "list": ["first_name=example.com&x=1", "email"], "a": "=\""}');
+SELECT raw_payload FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id = 'in strings';
+SELECT (attribution.ingest_webhook(:a, 'shopify', 'orders/paid', to_jsonb('{"id": 62, "phone": 7, "email": "x@example.com", "currency": "USD", "total_price": "1.00", "processed_at": "2026-03-01T12:00:00Z"}'::text), to_jsonb('email=x@example.com'::text))).outcome;
+SELECT raw_payload, headers FROM attribution.dead_events WHERE tenant_id = :a ORDER BY id DESC LIMIT 1;
 SELECT count(*) AS personal FROM attribution.attribution_events e FULL JOIN attribution.dead_events d ON false
 WHERE concat(e.raw_payload, d.raw_payload, d.headers) LIKE '%example.com%';
 -- Another list, and none.

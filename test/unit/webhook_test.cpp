@@ -230,11 +230,14 @@ TEST(RedactText, RemovesValuesOfListedKeys) {
     EXPECT_EQ(redacted(R"({"customer" : {"n":{"x":["}"]}}, "id": 7)"),
               R"({"customer" : "", "id": 7)");
     EXPECT_EQ(redacted(R"({"email":"a\"b@c.d","x":"\u0000"})"), R"({"email":"","x":"\u0000"})");
-    EXPECT_EQ(redacted(R"({"email":null,"customer":7})"), R"({"email":"","customer":})");
+    EXPECT_EQ(redacted(R"({"email":null,"customer":7})"), R"({"email":"","customer":0})");
     EXPECT_EQ(redacted(R"({"Email":"a@b.c)"), R"({"Email":"")"); // cut off
     EXPECT_EQ(redacted(R"(broken " quote {"email":"a@b.c"})"), R"(broken " quote {"email":""})");
     EXPECT_EQ(redacted("id=1&email=a%40b.c&total=10"), "id=1&email=&total=10");
     EXPECT_EQ(redacted("email=a@b.c"), "email=");
+    EXPECT_EQ(redacted("https://x.example/?email=a?b&q=1#email=a@b.c"),
+              "https://x.example/?email=&q=1#email=");
+    EXPECT_EQ(redacted("/p?q=email=1&email"), "/p?q=email=1&email");
     EXPECT_EQ(redacted("nothing here"), "nothing here");
     EXPECT_EQ(redacted(""), "");
     EXPECT_EQ(redacted(R"(["email","customer"])"), R"(["email","customer"])");
@@ -246,6 +249,8 @@ TEST(RedactText, IsLinear) {
         text += R"(\")";
     EXPECT_EQ(redacted(text), text);
     text.assign(2'000'000, '&');
+    EXPECT_EQ(redacted(text), text);
+    text.assign(2'000'000, '?');
     EXPECT_EQ(redacted(text), text);
     text.assign(2'000'000, '{');
     EXPECT_EQ(redacted(text), text);
