@@ -65,9 +65,10 @@ bool is_listed(const JsonbValue& name) {
                {name.val.string.val, static_cast<std::size_t>(name.val.string.len)});
 }
 
+/// Whether the key is the name, whatever its case.
 bool is_key(const JsonbValue& key, std::string_view name) {
-    return std::string_view(key.val.string.val, static_cast<std::size_t>(key.val.string.len)) ==
-           name;
+    return static_cast<std::size_t>(key.val.string.len) == name.size() &&
+           pg_strncasecmp(key.val.string.val, name.data(), name.size()) == 0;
 }
 
 /// Removes what a string holds under listed keys: it may be a URL, a form, or JSON once more.

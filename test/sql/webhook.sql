@@ -346,7 +346,7 @@ SELECT external_event_id, channel FROM attribution.attribution_events WHERE tena
 -- What is personal is not stored: events, dead events, headers, pairs of name and value, text
 --
 SELECT (attribution.ingest_webhook(:a, 'shopify', 'orders/paid', pg_temp.shopify('60', '1.00', '{"email": "x@example.com", "Customer": {"firstName": "X"},
-    "deep": [{"a": {"billing_address": {"zip": "1"}, "E-Mail": "x@example.com", "keep": 1}}], "note_attributes": [{"name": "email", "value": "x@example.com"}, {"name": "gift", "value": "yes"}],
+    "deep": [{"a": {"billing_address": {"zip": "1"}, "E-Mail": "x@example.com", "keep": 1}}], "note_attributes": [{"name": "email", "value": "x@example.com"}, {"name": "gift", "value": "yes"}, {"Name": "Email", "VALUE": "x@example.com"}],
     "meta": [{"key": "_billing_email", "value": {"x": ["x@example.com"]}, "id": 3}]}'), '{"X-Forwarded-For": "192.0.2.1", "X-Shopify-Topic": "orders/paid"}')).outcome;
 SELECT raw_payload - 'total_price_set' AS raw_payload FROM attribution.attribution_events WHERE tenant_id = :a AND external_event_id = 'shopify:order:60';
 -- What an invoice, a dispute and the attribution of an order say of people.
