@@ -76,6 +76,19 @@ struct Reader {
         return text;
     }
 
+    /// A list of objects, of which money is read; nullptr is an empty one.
+    Json list(Json value, const char* field) {
+        if (value == nullptr)
+            return nullptr;
+        bool is_good = value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data);
+        for (std::uint32_t i = 0; i < json_count(value) && is_good; ++i)
+            is_good = is_object(json_element(value, i));
+        if (!is_good)
+            fail("invalid_field", field, json_text(value).value_or(""),
+                 "a list of objects is expected");
+        return value;
+    }
+
     /// An id, a string or a whole number, after its prefix: a key.
     std::string_view key(std::string_view prefix, Json value, const char* field) {
         if (value == nullptr) {
@@ -309,13 +322,16 @@ void read_shopify_refund(Reader* reader, Json refund, std::string_view order_key
     notice.conversion_id = order_key;
     notice.payload = payload;
     // What is given back is in the transactions; the lines may say otherwise.
-    Json transactions = json_at(refund, {"transactions"});
+    Json transactions = reader->list(json_at(refund, {"transactions"}), "transactions");
     if (transactions == nullptr)
         reader->fail("missing_field", "transactions", {}, "a field is missing");
     for (std::uint32_t i = 0; i < json_count(transactions) && !reader->failed(); ++i) {
         Json transaction = json_element(transactions, i);
-        if (text_at(transaction, {"kind"}) != "refund" ||
-            text_at(transaction, {"status"}) != "success")
+        const std::string_view kind =
+            reader->text(json_at(transaction, {"kind"}), "transactions.kind");
+        const std::string_view status =
+            reader->text(json_at(transaction, {"status"}), "transactions.status");
+        if (kind != "refund" || status != "success")
             continue;
         if (Json currency = json_at(transaction, {"currency"}); currency != nullptr)
             reader->currency(currency, "transactions.currency");
@@ -349,11 +365,10 @@ void read_shopify_order(Reader* reader, Json order, bool is_paid) {
     set_origin(&notice, origin);
     reader->add_conversion(notice);
 
-    Json refunds = json_at(order, {"refunds"});
+    Json refunds = reader->list(json_at(order, {"refunds"}), "refunds");
     for (std::uint32_t i = 0; i < json_count(refunds) && !reader->failed(); ++i) {
         Json refund = json_element(refunds, i);
-        if (is_object(refund))
-            read_shopify_refund(reader, refund, notice.external_event_id, document_of(refund));
+        read_shopify_refund(reader, refund, notice.external_event_id, document_of(refund));
     }
 }
 
@@ -472,13 +487,13 @@ void read_stripe_refund(Reader* reader, Json refund, Json intent, Json charge, J
 void read_stripe_charge_refunded(Reader* reader, Json event, Json charge) {
     Json intent = json_at(charge, {"payment_intent"});
     Json id = json_at(charge, {"id"});
-    Json refunds = json_at(charge, {"refunds", "data"});
+    Json refunds = reader->list(json_at(charge, {"refunds", "data"}), "refunds.data");
     if (json_count(refunds) > 0) {
         // Up to API 2022-08-01 the refunds are in it, each with its id.
         for (std::uint32_t i = 0; i < json_count(refunds) && !reader->failed(); ++i) {
             Json refund = json_element(refunds, i);
             Json status = json_at(refund, {"status"});
-            if (!is_object(refund) || (status != nullptr && json_text(status) != "succeeded"))
+            if (status != nullptr && json_text(status) != "succeeded")
                 continue;
             read_stripe_refund(reader, refund, intent, id, json_at(refund, {"created"}),
                                document_of(refund));
@@ -778,11 +793,9 @@ void read_woocommerce(Reader* reader) {
     set_origin(&notice, origin);
     reader->add_conversion(notice);
 
-    Json refunds = json_at(order, {"refunds"});
+    Json refunds = reader->list(json_at(order, {"refunds"}), "refunds");
     for (std::uint32_t i = 0; i < json_count(refunds) && !reader->failed(); ++i) {
         Json element = json_element(refunds, i);
-        if (!is_object(element))
-            continue;
         Notice refund{.kind = NoticeKind::refund};
         refund.external_event_id =
             reader->key("woocommerce:refund:", json_at(element, {"id"}), "refunds.id");

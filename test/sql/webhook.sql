@@ -269,6 +269,18 @@ FROM (VALUES
     ('id true', '{"id": true}'), ('status a number', '{"status": 7}'), ('time', '{"date_paid_gmt": "yesterday"}'), ('time before 1970', '{"date_paid_gmt": "1969-12-31T23:59:59"}'),
     ('time a number', '{"date_paid_gmt": 7}'), ('currency a number', '{"currency": 840}'),
     ('refund without id', '{"refunds": [{"total": "-1.00"}]}'), ('refund without total', '{"refunds": [{"id": 1}]}')) AS v (label, more);
+-- Lists of refunds that are none: PHP makes an object of an array with gaps.
+INSERT INTO deliveries (label, source, topic, payload) VALUES
+    ('refunds an object', 'woocommerce', 'order.updated', pg_temp.woo('907', 'completed', '10.00', '{"refunds": {"1": {"id": 9201, "total": "-1.00"}}}')),
+    ('refunds a string', 'woocommerce', 'order.updated', pg_temp.woo('907', 'completed', '10.00', '{"refunds": "9201"}')),
+    ('refund a number', 'woocommerce', 'order.updated', pg_temp.woo('907', 'completed', '10.00', '{"refunds": [{"id": 9201, "total": "-1.00"}, 9202]}')),
+    ('refunds null', 'woocommerce', 'order.updated', pg_temp.woo('907', 'completed', '10.00', '{"refunds": null}')),
+    ('refunds an object', 'shopify', 'orders/updated', pg_temp.shopify('908', '10.00', '{"refunds": {"1": {"id": 9201}}}')),
+    ('transactions an object', 'shopify', 'refunds/create', pg_temp.shopify_refund('9203', '37', '{}', '{"transactions": {"kind": "refund", "status": "success", "amount": "1.00"}}')),
+    ('transaction a string', 'shopify', 'refunds/create', pg_temp.shopify_refund('9203', '37', '{}', '{"transactions": ["refund"]}')),
+    ('transaction without status', 'shopify', 'refunds/create', pg_temp.shopify_refund('9203', '37', '{}', '{"transactions": [{"kind": "refund", "amount": "1.00"}]}')),
+    ('transaction without kind', 'shopify', 'refunds/create', pg_temp.shopify_refund('9203', '37', '{}', '{"transactions": [{"status": "success", "amount": "1.00"}]}')),
+    ('refunds an object', 'stripe', 'charge.refunded', pg_temp.stripe('', '{"id": "ch_1", "payment_intent": "pi_1", "amount_refunded": 500, "refunds": {"data": {"1": {"id": "re_9201"}}}}'));
 -- A number in JSON may be anything that numeric is.
 INSERT INTO deliveries (label, source, topic, payload) VALUES
     ('exponent', 'woocommerce', 'order.updated', pg_temp.woo('901', 'completed', '', '{"total": 1e3}')),
