@@ -430,6 +430,21 @@ bool name_refund(Intaking* in, const Notice& notice, const pg_uuid_t& conversion
     return true;
 }
 
+/// Whether a refund of Stripe waits as a dead event; what says that it failed does not count.
+bool is_refund_waiting(const Intaking& in, std::string_view refund_id) {
+    static constinit pg::Query find = {
+        .sql = "SELECT 1 FROM attribution.dead_events d "
+               "WHERE d.tenant_id = $1 AND d.external_event_id = $2 AND d.resolved_at IS NULL "
+               "AND d.raw_payload #>> '{data,object,status}' = 'succeeded' LIMIT 1",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, TEXTOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    Datum values[] = {in.tenant_id, pg::text_datum(refund_id)};
+    pg::run_latest(find, values);
+    return SPI_processed > 0;
+}
+
 /// A refund that is taken back is a conversion of its own, in the journey of the first one.
 void take_reversal(Intaking* in, const Notice& notice) {
     // By a key of the refund, or by the conversion and what keys of such refunds begin with.
@@ -474,6 +489,9 @@ void take_reversal(Intaking* in, const Notice& notice) {
     if (SPI_processed == 0) {
         if (notice.is_sure)
             set_problem(in, "unknown_original", "the event it refers to is not known",
+                        notice.refund_id);
+        else if (notice.announced == Announced::by_id && is_refund_waiting(*in, notice.refund_id))
+            set_problem(in, "unknown_original", "the refund that failed is a dead event itself",
                         notice.refund_id);
         return;
     }

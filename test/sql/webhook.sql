@@ -410,6 +410,14 @@ SELECT * FROM attribution.retry_dead_events(:f, 'shopify', 'unknown_original', i
 SELECT * FROM attribution.retry_dead_events(:f, 'shopify', 'unknown_original', ignore_backoff => true);
 SELECT d.resolution, d.resolved_by = session_user AS by_me, d.resolved_at IS NOT NULL AS has_time, e.external_event_id, e.revenue_cents
 FROM attribution.dead_events d JOIN attribution.attribution_events e ON e.tenant_id = d.tenant_id AND e.id = d.resolved_event_id WHERE d.tenant_id = :f;
+-- A refund died before its payment, then failed: its failure waits for it, though that is not due as long.
+SELECT (attribution.ingest_webhook(:f, 'stripe', 'refund.created', pg_temp.stripe('', '{"id": "re_11", "payment_intent": "pi_11", "amount": 1, "status": "succeeded"}'))).outcome;
+SELECT * FROM attribution.retry_dead_events(:f, 'stripe', 'unknown_original');
+SELECT (attribution.ingest_webhook(:f, 'stripe', 'payment_intent.succeeded', pg_temp.stripe('', '{"id": "pi_11", "amount_received": 5}'))).outcome;
+SELECT (attribution.ingest_webhook(:f, 'stripe', 'refund.failed', pg_temp.stripe('', '{"id": "re_11", "payment_intent": "pi_11", "amount": 1, "status": "failed"}'))).outcome;
+SELECT * FROM attribution.retry_dead_events(:f, 'stripe', 'unknown_original');
+SELECT * FROM attribution.retry_dead_events(:f, 'stripe', 'unknown_original', ignore_backoff => true);
+SELECT event_type, revenue_cents, external_event_id FROM attribution.attribution_events WHERE tenant_id = :f AND correlation_id = 'pi_11' ORDER BY revenue_cents;
 -- Both died, the refund first: one call takes in both.
 INSERT INTO attribution.dead_events (tenant_id, source, topic, error_code, raw_payload, ingested_at) VALUES
     (:f, 'shopify', 'refunds/create', 'unknown_original', pg_temp.shopify_refund('12', '11', '{1.00}'), '2026-01-01'),
