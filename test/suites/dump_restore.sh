@@ -18,7 +18,7 @@ also_remove+=("$work")
 main() {
     make_source
     state_of "$source" >"$work/source"
-    is "$(grep -c '^rows ' "$work/source") $(grep '^rows ' "$work/source" | grep ' 0 ' || true)" '12 ' 'every table of the source has rows'
+    is "$(grep -c '^rows ' "$work/source") $(grep '^rows ' "$work/source" | grep ' 0 ' || true)" '13 ' 'every table of the source has rows'
 
     # It warns that events refer to events and postings to postings. Within one COPY they may.
     {
