@@ -141,6 +141,13 @@ void clear_the_way(Datum tenant_id) {
                               : psprintf("its server process %d is gone", process_id);
     Datum values[] = {tenant_id, run_id, CStringGetTextDatum(message)};
     end_as_failed(values);
+    if (SPI_processed == 0)
+        ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                        errmsg("could not serialize access due to concurrent update"),
+                        errdetail("Run %s of tenant %s is left behind, and newer than the "
+                                  "snapshot of the transaction.",
+                                  pg::uuid_text(run_id), pg::uuid_text(tenant_id)),
+                        errhint("The transaction might succeed if retried.")));
 }
 
 void insert_run(Datum* values, const char* nulls) {
@@ -196,12 +203,12 @@ State lock_run(Datum tenant_id, Datum run_id) {
     pg_unreachable();
 }
 
-/// Locks a run that must be at work, and makes it this session's.
+/// Locks a run that must be at work, and makes it this session's. Updates it even where it is that
+/// already: who has a snapshot from before this step cannot finish the run without seeing it.
 void take_run(Datum tenant_id, Datum run_id) {
     static constinit pg::Query take = {
         .sql = "UPDATE attribution.reconciliation_runs SET backend_pid = $3, backend_start = $4 "
-               "WHERE tenant_id = $1 AND id = $2 "
-               "AND (backend_pid, backend_start) IS DISTINCT FROM ($3, $4)",
+               "WHERE tenant_id = $1 AND id = $2",
         .parameter_count = 4,
         .parameter_types = {UUIDOID, UUIDOID, INT4OID, TIMESTAMPTZOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
