@@ -2,8 +2,8 @@
 //
 // The one idea: each step of the way is an equation, expected = actual + pending, whose two sides
 // are summed from different tables in one statement, hence one snapshot. What is pending is known
-// by itself (not allocated yet, not posted yet, in a log of changes), never as what is missing.
-// Where an equation does not hold, its rows are listed.
+// by itself (not allocated yet, not posted yet, in a log of changes), never as the difference of
+// the two sides. Where an equation does not hold, its rows are listed.
 //
 // The snapshot is taken after the views are locked: a REFRESH that was at work until then has put
 // new rows into a view, which older snapshots see, and has emptied its log, which they do not.
@@ -20,40 +20,38 @@ namespace attribution::entry {
 namespace {
 
 // Everything is read once per tenant, joined by hash: enable_nestloop is off in these functions.
-#define LIVE                                                                                                                                                                    \
-    "WITH event AS MATERIALIZED (SELECT e.id, e.revenue_cents, e.refund_of, "                                                                                                   \
-    "coalesce(e.refund_of, e.id) AS conversion_id FROM attribution.attribution_events e "                                                                                       \
-    "WHERE e.tenant_id = $1 AND e.event_type <> 'touch'), "                                                                                                                     \
-    "allocation AS MATERIALIZED (SELECT a.id, a.event_id, a.model_version, a.channel, "                                                                                         \
-    "a.allocated_revenue_cents AS cents FROM attribution.attribution_allocations a "                                                                                            \
-    "WHERE a.tenant_id = $1), "                                                                                                                                                 \
-    "ledger AS MATERIALIZED (SELECT l.id, l.conversion_id, l.allocation_id, l.reverses_id, "                                                                                    \
-    "l.revenue_cents AS cents, b.model_version FROM attribution.revenue_ledger l "                                                                                              \
-    "LEFT JOIN attribution.ledger_books b ON b.tenant_id = $1 "                                                                                                                 \
-    "AND b.conversion_id = l.conversion_id WHERE l.tenant_id = $1), "                                                                                                           \
-    "allocated AS MATERIALIZED (SELECT s.event_id, s.model_version, s.cents, e.revenue_cents, "                                                                                 \
-    "e.id IS NULL AS is_orphan FROM (SELECT a.event_id, a.model_version, sum(a.cents) AS cents "                                                                                \
-    "FROM allocation a GROUP BY a.event_id, a.model_version) s "                                                                                                                \
-    "LEFT JOIN event e ON e.id = s.event_id), "                                                                                                                                 \
-    "total AS MATERIALIZED (SELECT coalesce(sum(revenue_cents), 0) AS cents FROM event), " /* events                                                                            \
-                                                                                              =                                                                                 \
-                                                                                              allocations                                                                       \
-                                                                                              +                                                                                 \
-                                                                                              what                                                                              \
-                                                                                              is                                                                                \
-                                                                                              not                                                                               \
-                                                                                              allocated                                                                         \
-                                                                                              under                                                                             \
-                                                                                              the                                                                               \
-                                                                                              model                                                                             \
-                                                                                              version                                                                           \
-                                                                                            */                                                                                  \
-    "model AS (SELECT m.model_version, sum(m.cents) AS cents, "                                                                                                                 \
-    "coalesce(sum(m.revenue_cents), 0) AS revenue FROM allocated m GROUP BY m.model_version), " /* allocations of open books = ledger + what is not posted or was taken back */ \
-    "booked AS MATERIALIZED (SELECT a.id, a.event_id, a.model_version, a.cents, "                                                                                               \
-    "p.id AS posting_id, p.cents AS posted, r.cents AS reversed FROM allocation a "                                                                                             \
-    "JOIN event e ON e.id = a.event_id JOIN attribution.ledger_books b ON b.tenant_id = $1 "                                                                                    \
-    "AND b.conversion_id = e.conversion_id AND b.model_version = a.model_version "                                                                                              \
+// Touches have no part in it, but for those that somebody allocated, to 0 cents, by hand: they are
+// looked up one by one. Of `model`, events = allocations + what is not allocated under the model
+// version; of `booked`, allocations of open books = ledger + what is not posted or was taken back.
+#define LIVE                                                                                       \
+    "WITH conversion_or_refund AS MATERIALIZED (SELECT e.id, e.revenue_cents, e.refund_of, "       \
+    "coalesce(e.refund_of, e.id) AS conversion_id FROM attribution.attribution_events e "          \
+    "WHERE e.tenant_id = $1 AND e.event_type <> 'touch'), "                                        \
+    "allocation AS MATERIALIZED (SELECT a.id, a.event_id, a.model_version, a.channel, "            \
+    "a.allocated_revenue_cents AS cents FROM attribution.attribution_allocations a "               \
+    "WHERE a.tenant_id = $1), "                                                                    \
+    "allocated_touch AS MATERIALIZED (SELECT t.id, t.revenue_cents, t.refund_of, "                 \
+    "t.id AS conversion_id FROM (SELECT DISTINCT a.event_id FROM allocation a WHERE NOT EXISTS "   \
+    "(SELECT 1 FROM conversion_or_refund x WHERE x.id = a.event_id)) o, LATERAL "                  \
+    "(SELECT x.id, x.revenue_cents, x.refund_of FROM attribution.attribution_events x "            \
+    "WHERE x.tenant_id = $1 AND x.id = o.event_id OFFSET 0) t), "                                  \
+    "event AS NOT MATERIALIZED (SELECT * FROM conversion_or_refund "                               \
+    "UNION ALL SELECT * FROM allocated_touch), "                                                   \
+    "ledger AS MATERIALIZED (SELECT l.id, l.conversion_id, l.allocation_id, l.reverses_id, "       \
+    "l.revenue_cents AS cents, b.model_version FROM attribution.revenue_ledger l "                 \
+    "LEFT JOIN attribution.ledger_books b ON b.tenant_id = $1 "                                    \
+    "AND b.conversion_id = l.conversion_id WHERE l.tenant_id = $1), "                              \
+    "allocated AS MATERIALIZED (SELECT s.event_id, s.model_version, s.cents, e.revenue_cents, "    \
+    "e.id IS NULL AS is_orphan FROM (SELECT a.event_id, a.model_version, sum(a.cents) AS cents "   \
+    "FROM allocation a GROUP BY a.event_id, a.model_version) s "                                   \
+    "LEFT JOIN event e ON e.id = s.event_id), "                                                    \
+    "total AS MATERIALIZED (SELECT coalesce(sum(revenue_cents), 0) AS cents FROM event), "         \
+    "model AS (SELECT m.model_version, sum(m.cents) AS cents, "                                    \
+    "coalesce(sum(m.revenue_cents), 0) AS revenue FROM allocated m GROUP BY m.model_version), "    \
+    "booked AS MATERIALIZED (SELECT a.id, a.event_id, a.model_version, a.cents, "                  \
+    "p.id AS posting_id, p.cents AS posted, r.cents AS reversed FROM allocation a "                \
+    "JOIN event e ON e.id = a.event_id JOIN attribution.ledger_books b ON b.tenant_id = $1 "       \
+    "AND b.conversion_id = e.conversion_id AND b.model_version = a.model_version "                 \
     "LEFT JOIN ledger p ON p.allocation_id = a.id LEFT JOIN ledger r ON r.reverses_id = p.id), "
 
 #define ROWS                                                                                       \
@@ -79,13 +77,16 @@ namespace {
     "OR a.model_version IS DISTINCT FROM l.model_version "                                         \
     "OR e.conversion_id IS DISTINCT FROM l.conversion_id) "                                        \
     "UNION ALL SELECT 2, 'reversing entry = posting', l.model_version, l.conversion_id, "          \
-    "-p.cents, l.cents, 0, true FROM ledger l LEFT JOIN ledger p ON p.id = l.reverses_id "         \
+    "-p.cents::numeric, l.cents, 0, true FROM ledger l "                                           \
+    "LEFT JOIN ledger p ON p.id = l.reverses_id "                                                  \
     "WHERE l.reverses_id IS NOT NULL AND (p.cents IS DISTINCT FROM -l.cents::numeric "             \
-    "OR p.conversion_id IS DISTINCT FROM l.conversion_id) "                                        \
-    "UNION ALL SELECT 5, 'refunds <= conversion', NULL, c.id, c.revenue_cents, r.cents, 0, true "  \
+    "OR p.conversion_id IS DISTINCT FROM l.conversion_id OR p.reverses_id IS NOT NULL) "           \
+    "UNION ALL SELECT 5, 'refunds <= conversion', NULL, r.refund_of, "                             \
+    "coalesce(c.revenue_cents, 0), r.cents, 0, true "                                              \
     "FROM (SELECT e.refund_of, -sum(e.revenue_cents) AS cents FROM event e "                       \
-    "WHERE e.refund_of IS NOT NULL GROUP BY e.refund_of) r JOIN event c ON c.id = r.refund_of "    \
-    "WHERE r.cents > c.revenue_cents "                                                             \
+    "WHERE e.refund_of IS NOT NULL GROUP BY e.refund_of) r "                                       \
+    "LEFT JOIN event c ON c.id = r.refund_of "                                                     \
+    "WHERE r.cents > coalesce(c.revenue_cents, 0) "                                                \
     "UNION ALL SELECT 6, 'channels >= 0', n.model_version, n.conversion_id, 0, n.cents, 0, true "  \
     "FROM (SELECT e.conversion_id, a.model_version, a.channel, sum(a.cents) AS cents "             \
     "FROM allocation a JOIN event e ON e.id = a.event_id "                                         \

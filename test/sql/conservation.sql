@@ -74,6 +74,20 @@ CALL pg_temp.break($$DELETE FROM attribution.revenue_ledger WHERE tenant_id = 'c
 CALL pg_temp.break($$UPDATE attribution.ledger_books SET model_version = 'last_touch' WHERE tenant_id = 'c0450000-0000-4000-8000-00000000000a' AND conversion_id::text LIKE '%c2'$$);
 CALL pg_temp.break($$INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES
     ('c0450000-0000-4000-8000-00000000000a', 'c0450000-0000-4000-8000-0000000000f1', 'odd', 'tv', -40)$$);
+-- A reversing entry that was taken back, as much as bigint can hold, and refunds of what is gone.
+CALL pg_temp.break($$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id, revenue_cents)
+    SELECT tenant_id, conversion_id, id, -revenue_cents FROM attribution.revenue_ledger WHERE tenant_id = 'c0450000-0000-4000-8000-00000000000a' AND reverses_id IS NOT NULL$$);
+CALL pg_temp.break($$UPDATE attribution.revenue_ledger SET revenue_cents = -9223372036854775808 WHERE tenant_id = 'c0450000-0000-4000-8000-00000000000a'
+    AND id IN (SELECT reverses_id FROM attribution.revenue_ledger)$$);
+CALL pg_temp.break($$INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, refund_of, revenue_cents)
+    VALUES ('c0450000-0000-4000-8000-00000000000a', 'c0450000-0000-4000-8000-0000000000f9', 'refund', '2026-01-02Z', 'c0450000-0000-4000-8000-0000000000c9', -10)$$);
+-- Touches that were allocated by hand, to nothing, break nothing.
+BEGIN;
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents)
+VALUES (:a, 'c0450000-0000-4000-8000-0000000000a1', 'linear', 'email', 0);
+SELECT attribution.post_allocations(:a, 'linear');
+SELECT equation, model_version, event, expected, actual, holds FROM pg_temp.proof WHERE name = 'a';
+ROLLBACK;
 
 --
 -- Whose tenant
