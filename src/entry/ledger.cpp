@@ -346,7 +346,8 @@ ATTRIBUTION_FUNCTION(attribution_keep_ledger) {
 
 ATTRIBUTION_FUNCTION(attribution_check_posting) {
     const TriggerData* trigger = pg::row_trigger(fcinfo, "check_posting", TRIGGER_EVENT_INSERT);
-    if (!entry::is_copying)
+    // A trigger of the user may have changed what is copied before it became a row.
+    if (!entry::is_copying || trigger->tg_relation->trigdesc->trig_insert_before_row)
         entry::check_new_row(trigger);
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

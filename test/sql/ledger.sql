@@ -165,6 +165,17 @@ CALL pg_temp.attempt($$SELECT pg_temp.take_back('d2', 'aa11', -70)$$);
 CALL pg_temp.attempt($$SELECT pg_temp.take_back('d1', 'aa11', -70)$$);
 CALL pg_temp.attempt($$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id, revenue_cents)
     VALUES ('1ed6e200-0000-4000-8000-00000000000a', '1ed6e200-0000-4000-8000-0000000000d1', '1ed6e200-0000-4000-8000-0000000caa11', 70)$$);
+-- Nor does post_allocations() trust a row that a trigger of the user has changed on its way.
+SAVEPOINT before_trigger;
+CREATE FUNCTION pg_temp.double() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.revenue_cents := 2 * NEW.revenue_cents; RETURN NEW; END $$;
+CREATE TRIGGER a_double BEFORE INSERT ON attribution.revenue_ledger FOR EACH ROW EXECUTE FUNCTION pg_temp.double();
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-0000000000d3', 'conversion', '2024-03-07 00:00Z', 90);
+INSERT INTO attribution.attribution_allocations (tenant_id, id, event_id, model_version, channel, allocated_revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-00000000aa31', '1ed6e200-0000-4000-8000-0000000000d3', 'm3', 'tv', 90);
+CALL pg_temp.attempt($$SELECT attribution.post_allocations('1ed6e200-0000-4000-8000-00000000000a', 'm3')$$);
+SELECT count(*) AS posted FROM attribution.revenue_ledger WHERE tenant_id = :a AND conversion_id = '1ed6e200-0000-4000-8000-0000000000d3';
+ROLLBACK TO before_trigger;
 SET session_replication_role = replica;
 CALL pg_temp.attempt($$INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, allocation_id, revenue_cents)
     VALUES ('1ed6e200-0000-4000-8000-00000000000a', '1ed6e200-0000-4000-8000-0000000000d1', '1ed6e200-0000-4000-8000-00000000aa12', 70)$$);
