@@ -140,11 +140,10 @@ Amount parse_amount(std::string_view text, int decimals, int scale) noexcept {
         return {.fault = AmountFault::too_many_decimals};
     for (; exponent > 0; --exponent)
         append(0);
-    constexpr auto highest = static_cast<std::uint64_t>(INT64_MAX);
-    if (overflow || magnitude > highest)
+    const std::uint64_t furthest = static_cast<std::uint64_t>(INT64_MAX) + (negative ? 1 : 0);
+    if (overflow || magnitude > furthest)
         return {.fault = AmountFault::out_of_range};
-    const auto cents = static_cast<Cents>(magnitude);
-    return {.cents = negative ? -cents : cents};
+    return {.cents = static_cast<Cents>(negative ? 0 - magnitude : magnitude)};
 }
 
 std::optional<std::int64_t> parse_time(std::string_view text, bool assume_utc) noexcept {

@@ -12,12 +12,11 @@
 // A run knows the process that was last at work on it. When that is gone, nobody will finish the
 // run, and the next one may start; no process that is alive loses a run to another.
 
-#include <algorithm>
 #include <array>
-#include <charconv>
 #include <span>
 #include <string_view>
 
+#include "core/webhook.hpp"
 #include "entry/allocation.hpp"
 #include "entry/tenancy.hpp"
 #include "pg/backend.hpp"
@@ -251,15 +250,9 @@ Datum row_of_run(Datum tenant_id, Datum run_id, MemoryContext memory) {
 }
 
 /// A whole number of any spelling: 100, 100.00, 1e2. Exact: jsonb keeps numbers as they are.
-bool read_cents(Numeric number, int64* cents) {
-    const std::string_view text =
-        DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
-    const std::size_t point = std::min(text.find('.'), text.size());
-    if (text.find_first_not_of("0", std::min(point + 1, text.size())) != std::string_view::npos)
-        return false;
-    const char* end = text.data() + point;
-    const auto result = std::from_chars(text.data(), end, *cents);
-    return result.ec == std::errc{} && result.ptr == end;
+core::Amount read_cents(Numeric number) {
+    return core::parse_amount(
+        DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number))), 0);
 }
 
 struct Settlement {
@@ -282,12 +275,13 @@ Settlement read_settlement(const JsonbValue& element, int64 position) {
     const JsonbValue* amount = getKeyJsonValueFromContainer(object, "amount_cents", 12, nullptr);
     if (amount == nullptr)
         raise_bad_element(position, "amount_cents is missing");
-    Settlement settlement{
-        .key = {key->val.string.val, static_cast<std::size_t>(key->val.string.len)},
-        .amount_cents = 0};
-    if (amount->type != jbvNumeric || !read_cents(amount->val.numeric, &settlement.amount_cents))
+    const core::Amount cents = amount->type == jbvNumeric
+                                   ? read_cents(amount->val.numeric)
+                                   : core::Amount{.fault = core::AmountFault::malformed};
+    if (cents.fault != core::AmountFault::none)
         raise_bad_element(position, "amount_cents is not a whole number in the range of bigint");
-    return settlement;
+    return {.key = {key->val.string.val, static_cast<std::size_t>(key->val.string.len)},
+            .amount_cents = cents.cents};
 }
 
 /// Reads and checks all of them; on disk past work_mem.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <limits>
 
 #include "entry/webhook.hpp"
 
@@ -152,6 +153,10 @@ struct Reader {
     /// Some providers write what goes back with a minus sign, some without.
     core::Cents magnitude(Json value, const char* field) {
         const core::Cents cents = amount(value, field);
+        if (cents == std::numeric_limits<core::Cents>::min()) {
+            fail("invalid_amount", field, *json_text(value), "the amount is out of range");
+            return 0;
+        }
         return cents < 0 ? -cents : cents;
     }
 

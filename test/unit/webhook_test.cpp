@@ -78,6 +78,8 @@ TEST(ParseAmount, RefusesWhatIsNoDecimal) {
 TEST(ParseAmount, KnowsItsRange) {
     expect_cents(std::numeric_limits<Cents>::max(), "92233720368547758.07", 2);
     expect_cents(-std::numeric_limits<Cents>::max(), "-92233720368547758.07", 2);
+    expect_cents(std::numeric_limits<Cents>::min(), "-92233720368547758.08", 2);
+    expect_fault(AmountFault::out_of_range, "-92233720368547758.09", 2);
     expect_fault(AmountFault::out_of_range, "92233720368547758.08", 2);
     expect_fault(AmountFault::out_of_range, "9223372036854775807", 1);
     expect_fault(AmountFault::out_of_range, std::string(100000, '9'), 2);
@@ -118,7 +120,8 @@ TEST(ParseAmount, AgreesWithWideIntegers) {
                 ++e;
             }
         }
-        if (fault == AmountFault::none && value > std::numeric_limits<Cents>::max())
+        if (fault == AmountFault::none &&
+            value > cpp_int(std::numeric_limits<Cents>::max()) + (negative ? 1 : 0))
             fault = AmountFault::out_of_range;
         const Amount amount = parse_amount((negative ? "-" : "") + text, decimals, scale);
         ASSERT_EQ(amount.fault, fault) << text << ' ' << decimals << ' ' << scale;
