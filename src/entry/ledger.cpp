@@ -6,6 +6,7 @@
 #include <array>
 #include <string_view>
 
+#include "entry/allocation.hpp"
 #include "entry/tenancy.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
@@ -211,73 +212,84 @@ void check_new_row(const TriggerData* trigger) {
 // ---------------------------------------------------------------------------------------------
 // Posting
 
-/// One statement, one snapshot: what is posted, the books it goes to, and the postings. Allocations
-/// are locked FOR SHARE, so that they stay as they are until the postings are committed and freeze
-/// them. Books are opened before the first posting, in order: two sessions that post the same wait
-/// for each other in turn. A book that is kept under another model version is updated by nothing,
-/// which locks it and returns what it is now.
-///
-/// `unposted` looks rows up by a range of one key, in its order: whatever a planner without
-/// statistics believes, only the index on that key will do.
-#define POST(unposted)                                                                             \
-    {                                                                                              \
-        .sql =                                                                                     \
-            "WITH unposted AS MATERIALIZED (" unposted "), opened AS ("                            \
-            "INSERT INTO attribution.ledger_books AS b (tenant_id, conversion_id, model_version) " \
-            "SELECT DISTINCT $1, u.conversion_id, $2 FROM unposted u ORDER BY 2 "                  \
-            "ON CONFLICT (tenant_id, conversion_id) DO UPDATE SET model_version = "                \
-            "b.model_version "                                                                     \
-            "WHERE b.model_version <> excluded.model_version "                                     \
-            "RETURNING b.conversion_id, b.model_version), posted AS ("                             \
-            "INSERT INTO attribution.revenue_ledger "                                              \
-            "(tenant_id, conversion_id, allocation_id, revenue_cents) "                            \
-            "SELECT $1, u.conversion_id, u.id, u.cents FROM unposted u "                           \
-            "WHERE (SELECT count(*) FROM opened) >= 0 "                                            \
-            "ON CONFLICT (tenant_id, allocation_id) WHERE allocation_id IS NOT NULL DO NOTHING "   \
-            "RETURNING 1) "                                                                        \
-            "SELECT (SELECT count(*) FROM posted), o.conversion_id, o.model_version, "             \
-            "count(*) OVER () FROM (VALUES (1)) AS v LEFT JOIN opened o ON o.model_version <> $2 " \
-            "ORDER BY o.conversion_id LIMIT 1",                                                    \
-        .parameter_count = 4,                                                                      \
-        .parameter_types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},                     \
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN, .plan = nullptr                                 \
-    }
+/// What is to be posted, as found by one statement under one snapshot; on disk past work_mem.
+struct Unposted {
+    Tuplestorestate* rows;
+    TupleDesc columns;
+    int64 count;
+    pg_uuid_t last_conversion;
+};
+
+TupleDesc unposted_columns() {
+    TupleDesc columns = CreateTemplateTupleDesc(4);
+    TupleDescInitEntry(columns, 1, "conversion_id", UUIDOID, -1, 0);
+    TupleDescInitEntry(columns, 2, "id", UUIDOID, -1, 0);
+    TupleDescInitEntry(columns, 3, "cents", INT8OID, -1, 0);
+    TupleDescInitEntry(columns, 4, "is_other_conversion", BOOLOID, -1, 0); // than the row before
+    return columns;
+}
+
+void receive_unposted(TupleTableSlot* row, void* state) {
+    auto* unposted = static_cast<Unposted*>(state);
+    Datum values[4];
+    bool nulls[4] = {};
+    for (int i = 0; i < 3; ++i)
+        values[i] = slot_getattr(row, i + 1, &nulls[i]);
+    const pg_uuid_t* conversion = DatumGetUUIDP(values[0]);
+    values[3] = BoolGetDatum(unposted->count == 0 || memcmp(conversion, &unposted->last_conversion,
+                                                            sizeof *conversion) != 0);
+    tuplestore_putvalues(unposted->rows, unposted->columns, values, nulls);
+    unposted->last_conversion = *conversion;
+    ++unposted->count;
+}
+
 #define NOT_POSTED                                                                                 \
     "NOT EXISTS (SELECT 1 FROM attribution.revenue_ledger l "                                      \
     "WHERE l.tenant_id = $1 AND l.allocation_id >= a.id AND l.allocation_id <= a.id "              \
     "ORDER BY l.allocation_id LIMIT 1 OFFSET 0) "
 
-/// Posts what is not posted and returns the number of rows.
-int64 post(Datum* values, const char* nulls, bool is_bounded) {
-    static constinit pg::Query all =
-        POST("SELECT coalesce(e.refund_of, e.id) AS conversion_id, a.id, "
-             "a.allocated_revenue_cents AS cents FROM attribution.attribution_allocations a "
-             "CROSS JOIN LATERAL (SELECT x.id, x.refund_of FROM attribution.attribution_events x "
-             "WHERE x.tenant_id = $1 AND x.id >= a.event_id AND x.id <= a.event_id "
-             "ORDER BY x.id LIMIT 1) e "
-             "WHERE a.tenant_id = $1 AND a.model_version = $2 AND $3 IS NULL AND $4 IS NULL "
-             "AND " NOT_POSTED "FOR SHARE OF a");
+/// Finds the allocations that are not posted and locks them FOR SHARE, so that they stay as they
+/// are until the postings are committed and freeze them. Rows are looked up by a range of one key,
+/// in its order: whatever a planner without statistics believes, only the index on that key will
+/// do.
+void find_unposted(Unposted* unposted, Datum* values, const char* nulls, bool is_bounded) {
+    static constinit pg::Query all = {
+        .sql = "SELECT coalesce(e.refund_of, e.id), a.id, a.allocated_revenue_cents "
+               "FROM attribution.attribution_allocations a "
+               "CROSS JOIN LATERAL (SELECT x.id, x.refund_of FROM attribution.attribution_events x "
+               "WHERE x.tenant_id = $1 AND x.id >= a.event_id AND x.id <= a.event_id "
+               "ORDER BY x.id LIMIT 1) e "
+               "WHERE a.tenant_id = $1 AND a.model_version = $2 AND $3 IS NULL AND $4 IS NULL "
+               "AND " NOT_POSTED "FOR SHARE OF a",
+        .parameter_count = 4,
+        .parameter_types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
     // The events of the range lead to their allocations, not the allocations of all times.
-    static constinit pg::Query bounded =
-        POST("SELECT coalesce(e.refund_of, e.id) AS conversion_id, a.id, a.cents "
-             "FROM (SELECT x.id, x.refund_of FROM attribution.attribution_events x "
-             "WHERE x.tenant_id = $1 AND x.occurred_at >= coalesce($3, '-infinity') "
-             "AND x.occurred_at < coalesce($4, 'infinity') AND x.event_type <> 'touch' "
-             "ORDER BY x.occurred_at DESC OFFSET 0) e "
-             "CROSS JOIN LATERAL (SELECT y.id, y.allocated_revenue_cents AS cents "
-             "FROM attribution.attribution_allocations y "
-             "WHERE y.tenant_id = $1 AND y.event_id >= e.id AND y.event_id <= e.id "
-             "AND y.model_version IS NOT NULL AND y.model_version COLLATE \"C\" = $2 "
-             "ORDER BY y.event_id OFFSET 0 FOR SHARE) a WHERE " NOT_POSTED);
-    pg::while_set(&is_copying, [&] { pg::run(is_bounded ? bounded : all, values, nulls); });
+    static constinit pg::Query bounded = {
+        .sql = "SELECT coalesce(e.refund_of, e.id), a.id, a.cents "
+               "FROM (SELECT x.id, x.refund_of FROM attribution.attribution_events x "
+               "WHERE x.tenant_id = $1 AND x.occurred_at >= coalesce($3, '-infinity') "
+               "AND x.occurred_at < coalesce($4, 'infinity') AND x.event_type <> 'touch' "
+               "ORDER BY x.occurred_at DESC OFFSET 0) e "
+               "CROSS JOIN LATERAL (SELECT y.id, y.allocated_revenue_cents AS cents "
+               "FROM attribution.attribution_allocations y "
+               "WHERE y.tenant_id = $1 AND y.event_id >= e.id AND y.event_id <= e.id "
+               "AND y.model_version IS NOT NULL AND y.model_version COLLATE \"C\" = $2 "
+               "ORDER BY y.event_id OFFSET 0 FOR SHARE) a WHERE " NOT_POSTED,
+        .parameter_count = 4,
+        .parameter_types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    pg::stream(is_bounded ? bounded : all, values, nulls, receive_unposted, unposted);
+}
+
+[[noreturn]] void raise_other_book(Datum* values) {
     bool isnull;
-    const int64 posted = DatumGetInt64(pg::result_value(0, 1, &isnull));
-    const Datum conversion_id = pg::result_value(0, 2, &isnull);
-    if (isnull)
-        return posted;
+    const Datum conversion_id = pg::result_value(0, 1, &isnull);
     const std::string_view wanted = pg::text_of(values[1]);
-    const std::string_view other = pg::text_of(pg::result_value(0, 3, &isnull));
-    const int64 count = DatumGetInt64(pg::result_value(0, 4, &isnull));
+    const std::string_view other = pg::text_of(pg::result_value(0, 2, &isnull));
+    const int64 count = DatumGetInt64(pg::result_value(0, 3, &isnull));
     const char* more = count == 1 ? "" : psprintf(" It is the first of " INT64_FORMAT ".", count);
     ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
                     errmsg("conversion is already posted under another model version"),
@@ -291,6 +303,91 @@ int64 post(Datum* values, const char* nulls, bool is_bounded) {
                     err_generic_string(PG_DIAG_TABLE_NAME, "ledger_books"),
                     err_generic_string(PG_DIAG_CONSTRAINT_NAME, "ledger_books_pkey")));
     pg_unreachable();
+}
+
+/// Opens the books that are missing and locks the others, in order: two sessions that post the same
+/// wait for each other in turn. A book that is kept under another model version is updated by
+/// nothing, which returns what it is now.
+void open_books(Datum* values) {
+    static constinit pg::Query open = {
+        .sql =
+            "WITH opened AS ("
+            "INSERT INTO attribution.ledger_books AS b (tenant_id, conversion_id, model_version) "
+            "SELECT DISTINCT $1, u.conversion_id, $2 FROM unposted u "
+            "WHERE u.is_other_conversion ORDER BY 2 "
+            "ON CONFLICT (tenant_id, conversion_id) DO UPDATE SET model_version = "
+            "b.model_version "
+            "WHERE b.model_version <> excluded.model_version "
+            "RETURNING b.conversion_id, b.model_version) "
+            "SELECT o.conversion_id, o.model_version, count(*) OVER () FROM opened o "
+            "WHERE o.model_version <> $2 ORDER BY o.conversion_id LIMIT 1",
+        .parameter_count = 2,
+        .parameter_types = {UUIDOID, TEXTOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    pg::run(open, values);
+    if (SPI_processed > 0)
+        raise_other_book(values);
+}
+
+/// True when postings need no check, neither of what they say nor of their foreign keys: nobody
+/// else's trigger has a hand in them. The allocations are locked and so are the books, which nobody
+/// turned away; the other keys are null.
+bool postings_are_sure(Relation ledger, Relation books) {
+    static constexpr std::array id = {"tenant_id", "id"};
+    static constexpr std::array conversion = {"tenant_id", "conversion_id"};
+    static constexpr std::array allocation = {"tenant_id", "allocation_id"};
+    static constexpr std::array reverses = {"tenant_id", "reverses_id"};
+    static constexpr std::array run = {"tenant_id", "reconciliation_run_id"};
+    const pg::ForeignKey keys_of_books[] = {{conversion, own_table("attribution_events"), id}};
+    const pg::ForeignKey keys_of_postings[] = {
+        {conversion, RelationGetRelid(books), conversion},
+        {allocation, own_table("attribution_allocations"), id},
+        {reverses, RelationGetRelid(ledger), id},
+        {run, own_table("reconciliation_runs"), id}};
+    return pg::inserts_check_only(books, keys_of_books) &&
+           pg::inserts_check_only(ledger, keys_of_postings);
+}
+
+/// Returns how many another session has not posted meanwhile.
+int64 insert_postings(Relation ledger, Relation books, Datum* values) {
+    static constinit pg::Query insert = {
+        .sql = "INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, allocation_id, "
+               "reverses_id, reconciliation_run_id, revenue_cents) "
+               "SELECT $1, u.conversion_id, u.id, NULL, NULL, u.cents FROM unposted u "
+               "ON CONFLICT (tenant_id, allocation_id) WHERE allocation_id IS NOT NULL DO NOTHING",
+        .parameter_count = 1,
+        .parameter_types = {UUIDOID},
+        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
+        .plan = nullptr};
+    if (postings_are_sure(ledger, books))
+        pg::while_set(&is_copying,
+                      [&] { pg::without_ordinary_triggers([&] { pg::run(insert, values); }); });
+    else
+        pg::run(insert, values);
+    return static_cast<int64>(SPI_processed);
+}
+
+/// Posts what is not posted and returns the number of rows. What is posted is decided under one
+/// snapshot, after all waits for tables; what follows only writes it.
+int64 post(Datum* values, const char* nulls, bool is_bounded) {
+    Relation books = table_open(own_table("ledger_books"), RowExclusiveLock);
+    Relation ledger = table_open(own_table("revenue_ledger"), RowExclusiveLock);
+    Unposted unposted{.rows = tuplestore_begin_heap(false, false, work_mem),
+                      .columns = unposted_columns(),
+                      .count = 0,
+                      .last_conversion = {}};
+    find_unposted(&unposted, values, nulls, is_bounded);
+    int64 posted = 0;
+    if (unposted.count > 0) {
+        pg::name_rows("unposted", unposted.columns, unposted.rows);
+        open_books(values);
+        posted = insert_postings(ledger, books, values);
+    }
+    tuplestore_end(unposted.rows);
+    table_close(ledger, NoLock);
+    table_close(books, NoLock);
+    return posted;
 }
 
 void check_tenant_and_model(Datum* values) {
@@ -346,8 +443,7 @@ ATTRIBUTION_FUNCTION(attribution_keep_ledger) {
 
 ATTRIBUTION_FUNCTION(attribution_check_posting) {
     const TriggerData* trigger = pg::row_trigger(fcinfo, "check_posting", TRIGGER_EVENT_INSERT);
-    // A trigger of the user may have changed what is copied before it became a row.
-    if (!entry::is_copying || trigger->tg_relation->trigdesc->trig_insert_before_row)
+    if (!entry::is_copying)
         entry::check_new_row(trigger);
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

@@ -319,20 +319,6 @@ TupleDesc settlement_columns() {
     return columns;
 }
 
-/// Lets queries read the rows as the relation `settlements`, until the SPI connection ends.
-void name_settlements(TupleDesc columns, Tuplestorestate* rows) {
-    auto* relation =
-        static_cast<EphemeralNamedRelation>(palloc0(sizeof(EphemeralNamedRelationData)));
-    relation->md.name = pstrdup("settlements");
-    relation->md.reliddesc = InvalidOid;
-    relation->md.tupdesc = columns;
-    relation->md.enrtype = ENR_NAMED_TUPLESTORE;
-    relation->md.enrtuples = static_cast<double>(tuplestore_tuple_count(rows));
-    relation->reldata = rows;
-    if (const int result = SPI_register_relation(relation); result != SPI_OK_REL_REGISTER)
-        elog(ERROR, "SPI_register_relation: %s", SPI_result_code_string(result));
-}
-
 pg::Query query_of_run(const char* sql) {
     return {.sql = sql,
             .parameter_count = 2,
@@ -582,7 +568,7 @@ ATTRIBUTION_FUNCTION(attribution_settle) {
     TupleDesc settlement_columns = entry::settlement_columns();
     Tuplestorestate* rows =
         entry::read_settlements(PG_GETARG_JSONB_P(2), settlement_columns, &received);
-    entry::name_settlements(settlement_columns, rows);
+    pg::name_rows("settlements", settlement_columns, rows);
     const int64 added = received == 0 ? 0 : entry::insert_settlements(values);
     if (added < received)
         entry::check_unchanged(values);

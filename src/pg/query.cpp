@@ -113,6 +113,19 @@ void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state
     PopActiveSnapshot();
 }
 
+void name_rows(const char* name, TupleDesc columns, Tuplestorestate* rows) {
+    auto* relation =
+        static_cast<EphemeralNamedRelation>(palloc0(sizeof(EphemeralNamedRelationData)));
+    relation->md.name = pstrdup(name);
+    relation->md.reliddesc = InvalidOid;
+    relation->md.tupdesc = columns;
+    relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+    relation->md.enrtuples = static_cast<double>(tuplestore_tuple_count(rows));
+    relation->reldata = rows;
+    if (const int result = SPI_register_relation(relation); result != SPI_OK_REL_REGISTER)
+        elog(ERROR, "SPI_register_relation: %s", SPI_result_code_string(result));
+}
+
 Query one_uuid_query(const char* sql) {
     return {.sql = sql,
             .parameter_count = 1,

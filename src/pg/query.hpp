@@ -40,6 +40,9 @@ void stream(Query& query, Datum* values, const char* nulls, Receiver receive, vo
 void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state,
                   Datum* values = nullptr);
 
+/// Lets queries read the rows as a relation of this name, until the SPI connection ends.
+void name_rows(const char* name, TupleDesc columns, Tuplestorestate* rows);
+
 /// Errors that are not those of the data at hand: cancelling, full disks, locks that were not got,
 /// a transaction that may not write.
 bool is_of_the_session(const ErrorData* failure);

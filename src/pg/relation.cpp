@@ -27,22 +27,24 @@ bool starts_at_column(Oid constraint, const char* column) {
     return found;
 }
 
-/// True when the foreign key is from just these columns to just those, in this order.
-bool is_key(Oid constraint, std::span<const char* const> columns,
-            std::span<const char* const> referenced_columns) {
-    HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+/// True when PostgreSQL's own trigger on the referencing relation checks just this foreign key,
+/// with its columns in this order.
+bool is_checked_by(const Trigger& trigger, const ForeignKey& key) {
+    if (trigger.tgconstrrelid != key.parent)
+        return false;
+    HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(trigger.tgconstraint));
     if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for constraint %u", constraint);
+        elog(ERROR, "cache lookup failed for constraint %u", trigger.tgconstraint);
     const auto* form = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
     int count;
     AttrNumber from[INDEX_MAX_KEYS];
     AttrNumber to[INDEX_MAX_KEYS];
     DeconstructFkConstraintRow(tuple, &count, from, to, nullptr, nullptr, nullptr, nullptr,
                                nullptr);
-    bool same = static_cast<std::size_t>(count) == columns.size();
-    for (std::size_t i = 0; same && i < columns.size(); ++i)
-        same = from[i] == get_attnum(form->conrelid, columns[i]) &&
-               to[i] == get_attnum(form->confrelid, referenced_columns[i]);
+    bool same = static_cast<std::size_t>(count) == key.columns.size();
+    for (std::size_t i = 0; same && i < key.columns.size(); ++i)
+        same = from[i] == get_attnum(form->conrelid, key.columns[i]) &&
+               to[i] == get_attnum(form->confrelid, key.referenced_columns[i]);
     ReleaseSysCache(tuple);
     return same;
 }
@@ -114,19 +116,18 @@ Oid referencing_relation(Relation parent, const char* column, Oid trigger_functi
     return across_foreign_key(parent, RI_TRIGGER_PK, column, trigger_function);
 }
 
-bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
-                        std::span<const char* const> referenced_columns) {
+bool inserts_check_only(Relation child, std::span<const ForeignKey> keys) {
     if (child->rd_rules != nullptr)
         return false;
     const TriggerDesc* triggers = triggers_of(child);
     const Oid extension = getExtensionOfObject(RelationRelationId, RelationGetRelid(child));
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
-        const bool is_that_key = RI_FKey_trigger_type(trigger.tgfoid) == RI_TRIGGER_FK &&
-                                 trigger.tgconstrrelid == parent &&
-                                 is_key(trigger.tgconstraint, columns, referenced_columns);
-        if (!TRIGGER_FOR_INSERT(trigger.tgtype) || trigger.tgenabled == TRIGGER_DISABLED ||
-            is_that_key)
+        if (!TRIGGER_FOR_INSERT(trigger.tgtype) || trigger.tgenabled == TRIGGER_DISABLED)
+            continue;
+        if (RI_FKey_trigger_type(trigger.tgfoid) == RI_TRIGGER_FK &&
+            std::any_of(keys.begin(), keys.end(),
+                        [&](const ForeignKey& key) { return is_checked_by(trigger, key); }))
             continue;
         // What a trigger of somebody else does in turn has triggers and keys of its own.
         if ((trigger.tgenabled != TRIGGER_FIRES_ALWAYS &&
@@ -136,6 +137,12 @@ bool inserts_check_only(Relation child, std::span<const char* const> columns, Oi
             return false;
     }
     return true;
+}
+
+bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
+                        std::span<const char* const> referenced_columns) {
+    const ForeignKey key = {columns, parent, referenced_columns};
+    return inserts_check_only(child, std::span(&key, 1));
 }
 
 namespace {

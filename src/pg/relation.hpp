@@ -25,9 +25,18 @@ Oid referenced_relation(Relation child, const char* column, Oid trigger_function
 /// a trigger calling `trigger_function`; InvalidOid when there is none.
 Oid referencing_relation(Relation parent, const char* column, Oid trigger_function);
 
+/// A foreign key: from columns of one relation to columns of `parent`.
+struct ForeignKey {
+    std::span<const char* const> columns;
+    Oid parent;
+    std::span<const char* const> referenced_columns;
+};
+
 /// True when all that an INSERT into `child` sets off is triggers of this extension, ENABLE ALWAYS
-/// or for replicated rows, and the check of its own foreign key: columns `columns` to
-/// `referenced_columns` of `parent`.
+/// or for replicated rows, and the checks of these foreign keys.
+bool inserts_check_only(Relation child, std::span<const ForeignKey> keys);
+
+/// The same for one: columns `columns` to `referenced_columns` of `parent`.
 bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
                         std::span<const char* const> referenced_columns);
 

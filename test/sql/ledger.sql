@@ -192,6 +192,46 @@ CALL pg_temp.attempt($$SELECT attribution.reverse_posting('1ed6e200-0000-4000-80
 ROLLBACK;
 
 --
+-- post_allocations holds what its rows refer to, and leaves those checks out; not what somebody else has to say
+--
+CREATE FUNCTION pg_temp.books_read() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'attribution.ledger_books'::regclass
+$$;
+BEGIN;
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-0000000000d3', 'conversion', '2024-03-08 00:00Z', 90);
+SELECT count(*) FROM attribution.allocate_event(:a, '1ed6e200-0000-4000-8000-0000000000d3', 'm3', '{email, tv}', '{1, 2}');
+SAVEPOINT allocated;
+SELECT pg_temp.books_read() AS before \gset
+SELECT attribution.post_allocations(:a, 'm3');
+SELECT pg_temp.books_read() - :before AS books_read;
+-- A trigger of the user's, which may do anything.
+ROLLBACK TO allocated;
+CREATE FUNCTION public.regress_look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE TRIGGER regress_look BEFORE INSERT ON attribution.revenue_ledger FOR EACH ROW EXECUTE FUNCTION public.regress_look();
+SELECT pg_temp.books_read() AS before \gset
+SELECT attribution.post_allocations(:a, 'm3');
+SELECT pg_temp.books_read() - :before > 0 AS keys_are_checked;
+ROLLBACK TO allocated;
+CREATE FUNCTION public.regress_spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    UPDATE attribution.attribution_allocations SET allocated_revenue_cents = 90 - allocated_revenue_cents
+    WHERE tenant_id = NEW.tenant_id AND model_version = NEW.model_version;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER regress_spoil AFTER INSERT ON attribution.ledger_books FOR EACH ROW EXECUTE FUNCTION public.regress_spoil();
+CALL pg_temp.attempt($$SELECT attribution.post_allocations('1ed6e200-0000-4000-8000-00000000000a', 'm3')$$);
+ROLLBACK TO allocated;
+CREATE FUNCTION public.regress_turn_away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER regress_turn_away BEFORE INSERT ON attribution.ledger_books FOR EACH ROW EXECUTE FUNCTION public.regress_turn_away();
+CALL pg_temp.attempt($$SELECT attribution.post_allocations('1ed6e200-0000-4000-8000-00000000000a', 'm3')$$);
+-- A foreign key of the user's.
+ROLLBACK TO allocated;
+CREATE TABLE public.regress_known (id uuid PRIMARY KEY);
+ALTER TABLE attribution.revenue_ledger ADD CONSTRAINT regress_known_fkey FOREIGN KEY (tenant_id) REFERENCES public.regress_known NOT VALID;
+CALL pg_temp.attempt($$SELECT attribution.post_allocations('1ed6e200-0000-4000-8000-00000000000a', 'm3')$$);
+ROLLBACK;
+
+--
 -- channel_performance
 --
 SELECT * FROM attribution.channel_performance(:a, '1');
