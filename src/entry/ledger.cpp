@@ -256,10 +256,12 @@ void find_unposted(Unposted* unposted, Datum* values, const char* nulls, bool is
     static constinit pg::Query all = {
         .sql = "SELECT coalesce(e.refund_of, e.id), a.id, a.allocated_revenue_cents "
                "FROM attribution.attribution_allocations a "
-               "CROSS JOIN LATERAL (SELECT x.id, x.refund_of FROM attribution.attribution_events x "
+               "CROSS JOIN LATERAL (SELECT x.id, x.refund_of, x.event_type "
+               "FROM attribution.attribution_events x "
                "WHERE x.tenant_id = $1 AND x.id >= a.event_id AND x.id <= a.event_id "
                "ORDER BY x.id LIMIT 1) e "
                "WHERE a.tenant_id = $1 AND a.model_version = $2 AND $3 IS NULL AND $4 IS NULL "
+               "AND e.event_type <> 'touch' "
                "AND " NOT_POSTED "FOR SHARE OF a",
         .parameter_count = 4,
         .parameter_types = {UUIDOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},

@@ -255,6 +255,15 @@ CALL pg_temp.attempt($$UPDATE attribution.attribution_events SET revenue_cents =
     WHERE tenant_id = '1ed6e200-0000-4000-8000-00000000000a' AND id = '1ed6e200-0000-4000-8000-0000000000e1'$$);
 
 --
+-- A touch has no revenue and no book, though a writer may allocate its nothing
+--
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, channel) VALUES
+    (:a, '1ed6e200-0000-4000-8000-0000000000d1', 'touch', '2024-02-01 00:00Z', 'tv');
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-0000000000d1', '1', 'tv', 0);
+SELECT attribution.post_allocations(:a, '1') AS whole, attribution.post_allocations(:a, '1', '2024-01-01Z', '2024-03-01Z') AS bounded;
+
+--
 -- Who posts: post_allocations runs as the owner of the tables, for the caller's tenant only
 --
 CREATE ROLE regress_attribution_poster;
