@@ -5,7 +5,7 @@
 -- empty itself.
 
 BEGIN;
-SELECT plan(28 + 22);
+SELECT plan(29 + 22);
 
 CREATE TEMP VIEW ours AS
 SELECT d.classid, d.objid
@@ -219,6 +219,8 @@ $$, 'the table index_plan and the catalog have the same indexes');
 SELECT is_empty($$
     SELECT relname FROM our_index WHERE NOT indisvalid
 $$, 'every index is valid');
+
+SELECT is_empty($$ SELECT * FROM attribution.check_index_plan() WHERE problem IS NOT NULL $$, 'every index can serve its query');
 
 SELECT is_empty($$
     SELECT i.relname, a.attname
