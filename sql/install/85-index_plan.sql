@@ -421,6 +421,8 @@ CREATE FUNCTION attribution.index_obstacle(index_name name, is_insertion boolean
     LANGUAGE c VOLATILE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off
+    SET enable_indexscan = on
+    SET enable_bitmapscan = on
     AS 'MODULE_PATHNAME', 'attribution_index_obstacle';
 COMMENT ON FUNCTION attribution.index_obstacle(name, boolean) IS
 'Why an index cannot serve the sample query of the plan, or its insertion check; NULL when it can: with enable_seqscan off, and as if it were the only index of its table, the planner reads it by its first column or because its predicate holds, or ON CONFLICT chooses it. Plans and executes nothing.';

@@ -155,6 +155,12 @@ CREATE INDEX better ON attribution.tenants (name, id) INCLUDE (currency);
 TABLE problems;
 ROLLBACK;
 TABLE problems;
+-- Nor do the settings of the session.
+SET enable_indexscan = off;
+SET enable_bitmapscan = off;
+TABLE problems;
+RESET enable_indexscan;
+RESET enable_bitmapscan;
 SELECT attribution.index_obstacle('nothing', false);
 SELECT attribution.index_obstacle('idx_dead_events_error_detail', false);
 
