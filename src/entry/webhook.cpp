@@ -449,14 +449,14 @@ bool is_refund_waiting(const Intaking& in, std::string_view refund_id) {
 void take_reversal(Intaking* in, const Notice& notice) {
     // By a key of the refund, or by the conversion and what keys of such refunds begin with.
     static constinit pg::Query find = {
-        .sql = "SELECT c.session_id, c.channel FROM attribution.attribution_events r "
+        .sql = "SELECT c.session_id, c.channel FROM ("
+               "SELECT e.id FROM attribution.attribution_events e "
+               "WHERE e.tenant_id = $1 AND e.external_event_id = $2 UNION ALL "
+               "SELECT a.event_id FROM attribution.event_aliases a "
+               "WHERE a.tenant_id = $1 AND a.external_event_id = $2) k "
+               "JOIN attribution.attribution_events r ON r.tenant_id = $1 AND r.id = k.id "
                "JOIN attribution.attribution_events c "
-               "ON c.tenant_id = r.tenant_id AND c.id = r.refund_of "
-               "WHERE r.tenant_id = $1 AND r.id = coalesce("
-               "(SELECT e.id FROM attribution.attribution_events e "
-               "WHERE e.tenant_id = $1 AND e.external_event_id = $2), "
-               "(SELECT a.event_id FROM attribution.event_aliases a "
-               "WHERE a.tenant_id = $1 AND a.external_event_id = $2))",
+               "ON c.tenant_id = $1 AND c.id = r.refund_of LIMIT 1",
         .parameter_count = 2,
         .parameter_types = {UUIDOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
