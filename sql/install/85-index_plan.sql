@@ -28,7 +28,7 @@ COMMENT ON COLUMN attribution.index_plan.serves IS 'query: a query path alone; f
 COMMENT ON COLUMN attribution.index_plan.target_p95_ms IS 'What 95 of 100 runs of the sample query must stay below, in milliseconds.';
 COMMENT ON COLUMN attribution.index_plan.definition IS 'What pg_get_indexdef() says of it.';
 COMMENT ON COLUMN attribution.index_plan.query_path IS 'What it is for.';
-COMMENT ON COLUMN attribution.index_plan.answer IS 'row: at most one row; page: 50 rows, whose cost must not follow the size of the table; aggregate: reads all rows it sums up, whose number the cost follows.';
+COMMENT ON COLUMN attribution.index_plan.answer IS 'row: at most one row; page: 50 rows, or as many as a parameter says, whose cost must not follow the size of the table; aggregate: reads all rows it sums up, whose number the cost follows.';
 COMMENT ON COLUMN attribution.index_plan.parameters IS 'Name and type of $1, $2, ... of both queries.';
 COMMENT ON COLUMN attribution.index_plan.sample_query IS 'The query as an application or an operator runs it.';
 COMMENT ON COLUMN attribution.index_plan.insertion_check IS 'An insertion that finds the row that is there: ON CONFLICT must choose this index. NULL where nothing is inserted that way.';
@@ -47,8 +47,8 @@ VALUES
     ('idx_attribution_events_tenant_occurred_at', 'attribution_events', 'active', 'query', 50,
      'CREATE INDEX idx_attribution_events_tenant_occurred_at ON attribution.attribution_events USING btree (tenant_id, occurred_at DESC)',
      'realtime revenue, newest events of a tenant',
-     'page', '{tenant_id uuid,occurred_before timestamptz,before_id uuid}',
-     'SELECT e.id, e.event_type, e.occurred_at, e.channel, e.revenue_cents FROM attribution.attribution_events e WHERE e.tenant_id = $1 AND (e.occurred_at, e.id) < ($2, $3) ORDER BY e.occurred_at DESC, e.id DESC LIMIT 50',
+     'page', '{tenant_id uuid,occurred_before timestamptz,before_id uuid,page_size bigint}',
+     'SELECT e.id, e.event_type, e.occurred_at, e.channel, e.revenue_cents FROM attribution.attribution_events e WHERE e.tenant_id = $1 AND (e.occurred_at, e.id) < ($2, $3) ORDER BY e.occurred_at DESC, e.id DESC LIMIT $4',
      NULL,
      'Ordered as it is read: a page costs its rows, however many the tenant has. Also cuts allocate_events and bounded postings to their time.'),
     ('idx_attribution_events_tenant_external_event_id', 'attribution_events', 'active', 'query', 10,
@@ -75,8 +75,8 @@ VALUES
     ('idx_dead_events_tenant_ingested_at', 'dead_events', 'active', 'query', 50,
      'CREATE INDEX idx_dead_events_tenant_ingested_at ON attribution.dead_events USING btree (tenant_id, ingested_at DESC)',
      'recent failures of a tenant, page by page',
-     'page', '{tenant_id uuid,ingested_before timestamptz,before_id uuid}',
-     'SELECT d.id, d.ingested_at, d.source, d.error_code, d.external_event_id, d.retry_count FROM attribution.dead_events d WHERE d.tenant_id = $1 AND (d.ingested_at, d.id) < ($2, $3) ORDER BY d.ingested_at DESC, d.id DESC LIMIT 50',
+     'page', '{tenant_id uuid,ingested_before timestamptz,before_id uuid,page_size bigint}',
+     'SELECT d.id, d.ingested_at, d.source, d.error_code, d.external_event_id, d.retry_count FROM attribution.dead_events d WHERE d.tenant_id = $1 AND (d.ingested_at, d.id) < ($2, $3) ORDER BY d.ingested_at DESC, d.id DESC LIMIT $4',
      NULL,
      'Triage reads the newest failures first.'),
     ('idx_dead_events_source', 'dead_events', 'active', 'query', 50,
@@ -131,8 +131,8 @@ VALUES
     ('idx_revenue_ledger_tenant_updated_at', 'revenue_ledger', 'active', 'query', 50,
      'CREATE INDEX idx_revenue_ledger_tenant_updated_at ON attribution.revenue_ledger USING btree (tenant_id, updated_at DESC)',
      'realtime revenue',
-     'page', '{tenant_id uuid,updated_since timestamptz}',
-     'SELECT l.id, l.conversion_id, l.revenue_cents, l.is_verified, l.updated_at FROM attribution.revenue_ledger l WHERE l.tenant_id = $1 AND l.updated_at >= $2 ORDER BY l.updated_at DESC LIMIT 50',
+     'page', '{tenant_id uuid,updated_since timestamptz,page_size bigint}',
+     'SELECT l.id, l.conversion_id, l.revenue_cents, l.is_verified, l.updated_at FROM attribution.revenue_ledger l WHERE l.tenant_id = $1 AND l.updated_at >= $2 ORDER BY l.updated_at DESC LIMIT $3',
      NULL,
      'What was posted or verified since a moment, newest first: a feed. What one transaction posted has one time, so nothing is ordered within it and pages would have to sort it all. The total is in mv_realtime_revenue.'),
     ('idx_revenue_ledger_is_verified', 'revenue_ledger', 'active', 'query', 50,

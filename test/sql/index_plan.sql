@@ -22,7 +22,7 @@ SELECT state, serves, count(*) FROM attribution.index_plan GROUP BY state, serve
 SELECT index_name, definition FROM attribution.index_plan WHERE state = 'deferred' ORDER BY index_name;
 SELECT count(*) FROM attribution.index_plan p JOIN pg_class c ON c.relname = p.index_name WHERE p.state = 'deferred';
 -- What returns a page says how long it is.
-SELECT index_name FROM attribution.index_plan WHERE answer = 'page' AND sample_query !~ ' LIMIT 50$' OR answer <> 'page' AND sample_query ~ 'LIMIT';
+SELECT index_name FROM attribution.index_plan WHERE answer = 'page' AND sample_query !~ ' LIMIT (50|\$[34])$' OR answer <> 'page' AND sample_query ~ 'LIMIT';
 SELECT index_name FROM attribution.index_plan WHERE answer = 'page' AND serves = 'query' AND sample_query !~ ' ORDER BY ';
 SELECT index_name FROM attribution.index_plan WHERE definition LIKE 'CREATE UNIQUE INDEX idx%' AND relation NOT LIKE 'mv%' AND insertion_check IS NULL;
 SELECT obj_description('attribution.idx_tenants_name'::regclass), obj_description('attribution.idx_tenants_currency'::regclass);
