@@ -11,7 +11,7 @@ CREATE TEMP TABLE inserted (relation text, index_name text, round integer, rows 
 COPY inserted FROM :'inserted' WITH (NULL '');
 
 CREATE FUNCTION pg_temp.ms(v numeric) RETURNS text LANGUAGE sql
-    RETURN CASE WHEN v IS NULL THEN NULL WHEN v < 10 THEN round(v, 2)::text WHEN v < 100 THEN round(v, 1)::text ELSE round(v)::text END;
+    RETURN CASE WHEN v IS NULL THEN NULL WHEN v < 1 THEN round(v, 3)::text WHEN v < 10 THEN round(v, 2)::text WHEN v < 100 THEN round(v, 1)::text ELSE round(v)::text END;
 
 \echo 'Query paths: milliseconds of the client.'
 WITH paths AS (SELECT DISTINCT ON (size, path) * FROM figures WHERE mode IN ('warm', 'cold', 'mixed') ORDER BY size, path, mode DESC)
@@ -44,17 +44,11 @@ ORDER BY array_position('{query,insertion,api}', a.kind), a.path, a.size;
 SELECT f.path, f.plan FROM figures f
 WHERE f.mode = 'warm' AND f.size = (SELECT max(size) FROM figures WHERE mode = 'warm') ORDER BY array_position('{query,insertion,api}', f.kind), f.path;
 
-\echo 'Through row security: the median of the rounds, and of their ratios.'
-WITH rounds AS (
-    SELECT size, path, kind, mode, row_number() OVER (PARTITION BY size, path, mode) AS round, samples, p50, p95
-    FROM figures WHERE mode IN ('reader', 'superuser'))
-SELECT r.size, r.path, sum(r.samples) AS samples,
-       pg_temp.ms(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.p50)::numeric) AS "reader p50", pg_temp.ms(percentile_cont(0.5) WITHIN GROUP (ORDER BY s.p50)::numeric) AS "superuser p50",
-       pg_temp.ms(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.p95)::numeric) AS "reader p95", pg_temp.ms(percentile_cont(0.5) WITHIN GROUP (ORDER BY s.p95)::numeric) AS "superuser p95",
-       round(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.p50 / s.p50)::numeric, 2) AS "p50 x", round(percentile_cont(0.5) WITHIN GROUP (ORDER BY r.p95 / s.p95)::numeric, 2) AS "p95 x",
-       round(min(r.p95 / s.p95), 2) AS least, round(max(r.p95 / s.p95), 2) AS most
-FROM rounds r JOIN rounds s ON s.mode = 'superuser' AND s.size = r.size AND s.path = r.path AND s.round = r.round
-WHERE r.mode = 'reader' GROUP BY r.size, r.path ORDER BY r.size, r.path;
+\echo 'Through row security: a reader beside a superuser, rounds in turn.'
+SELECT r.size, r.path, r.samples, pg_temp.ms(r.p50) AS "reader p50", pg_temp.ms(s.p50) AS "superuser p50", pg_temp.ms(r.p95) AS "reader p95", pg_temp.ms(s.p95) AS "superuser p95",
+       round(r.p50 / s.p50, 2) AS "p50 x", round(r.p95 / s.p95, 2) AS "p95 x"
+FROM figures r JOIN figures s ON s.mode = 'superuser' AND s.size = r.size AND s.path = r.path
+WHERE r.mode = 'reader' ORDER BY r.size, r.path;
 
 \echo 'What each index costs when rows are inserted: microseconds a row of CPU, medians of the rounds.'
 WITH medians AS (
