@@ -28,6 +28,7 @@ SELECT d.* FROM attribution.dead_events d ORDER BY d.ingested_at DESC LIMIT 2000
 CREATE OR REPLACE PROCEDURE bench.make_batch(target text, run integer)
     LANGUAGE plpgsql AS $$
 BEGIN
+    DROP TABLE IF EXISTS pg_temp.batch;
     EXECUTE format('CREATE TEMP TABLE batch (LIKE attribution.%I)', target);
     CASE target
     WHEN 'attribution_events' THEN

@@ -7,7 +7,7 @@ CREATE TEMP TABLE figures (
     size bigint, mode text, path text, kind text, answer text, target_ms integer, samples bigint, p50 numeric, p95 numeric, p99 numeric, mean numeric,
     rows_read numeric, rows_per_second numeric, plan text);
 COPY figures FROM :'figures' WITH (NULL '');
-CREATE TEMP TABLE inserted (relation text, index_name text, round integer, rows numeric, wall_us numeric, cpu_us numeric);
+CREATE TEMP TABLE inserted (relation text, index_name text, round integer, variant text, rows numeric, wall_us numeric, cpu_us numeric);
 COPY inserted FROM :'inserted' WITH (NULL '');
 
 CREATE FUNCTION pg_temp.ms(v numeric) RETURNS text LANGUAGE sql
@@ -30,15 +30,20 @@ SELECT f.size, f.mode, f.path, f.answer, f.target_ms AS target, pg_temp.ms(f.p50
 FROM figures f WHERE f.mode IN ('warm', 'cold', 'mixed') AND f.p95 > CASE f.mode WHEN 'warm' THEN 1 ELSE f.target_ms END
 ORDER BY f.size, f.mode DESC, f.p95 DESC;
 
-\echo 'Growth: warm p95, and how many times as much for ten times the events.'
-SELECT a.path, a.answer, a.size AS "from", b.size AS "to", pg_temp.ms(a.p95) AS "p95 from", pg_temp.ms(b.p95) AS "p95 to",
-       round(exp(ln(b.p95 / a.p95) / log(b.size::numeric / a.size)), 2) AS "p95 x a decade",
-       round(exp(ln(b.p50 / a.p50) / log(b.size::numeric / a.size)), 2) AS "p50 x a decade",
-       CASE WHEN a.rows_read > 0 AND b.rows_read > 0 THEN round(exp(ln(b.rows_read / a.rows_read) / log(b.size::numeric / a.size)), 2) END AS "rows x a decade"
-FROM figures a
-JOIN figures b ON b.mode = 'warm' AND b.path = a.path AND b.size = (SELECT min(size) FROM figures n WHERE n.mode = 'warm' AND n.path = a.path AND n.size > a.size)
-WHERE a.mode = 'warm' AND a.p95 > 0 AND a.p50 > 0
-ORDER BY array_position('{query,insertion,api}', a.kind), a.path, a.size;
+\echo 'Growth: p50 and p95 while warm, milliseconds, and the rows read, at each size; and how many times as much for ten times the events.'
+SELECT coalesce(s[1], 0) AS s1, coalesce(s[2], 0) AS s2, coalesce(s[3], 0) AS s3, 'p95 ' || coalesce(s[1], 0) AS c1, 'p95 ' || coalesce(s[2], 0) AS c2, 'p95 ' || coalesce(s[3], 0) AS c3
+FROM (SELECT array_agg(DISTINCT size ORDER BY size) FROM figures WHERE mode = 'warm') AS x (s) \gset
+CREATE FUNCTION pg_temp.a_decade(a numeric, b numeric, a_size bigint, b_size bigint) RETURNS numeric LANGUAGE sql
+    RETURN CASE WHEN a > 0 AND b > 0 AND a_size > 0 AND b_size > a_size THEN round(exp(ln(b / a) / log(b_size::numeric / a_size)), 1) END;
+SELECT p.path, p.answer, pg_temp.ms(a.p95) AS :"c1", pg_temp.ms(b.p95) AS :"c2", pg_temp.ms(c.p95) AS :"c3",
+       pg_temp.a_decade(a.p95, b.p95, :s1, :s2) AS "x", pg_temp.a_decade(b.p95, c.p95, :s2, :s3) AS "then x",
+       pg_temp.a_decade(a.p50, b.p50, :s1, :s2) AS "p50 x", pg_temp.a_decade(b.p50, c.p50, :s2, :s3) AS "then x",
+       round(a.rows_read) AS "rows read", round(b.rows_read) AS "then", round(c.rows_read) AS "then"
+FROM (SELECT DISTINCT path, kind, answer FROM figures WHERE mode = 'warm') p
+LEFT JOIN figures a ON a.mode = 'warm' AND a.size = :s1 AND a.path = p.path
+LEFT JOIN figures b ON b.mode = 'warm' AND b.size = :s2 AND b.path = p.path
+LEFT JOIN figures c ON c.mode = 'warm' AND c.size = :s3 AND c.path = p.path
+ORDER BY array_position('{query,insertion,api}', p.kind), p.path;
 
 \echo 'Plans, with the planner as it is: from the root to the leaves; * a subplan.'
 SELECT f.path, f.plan FROM figures f
@@ -50,16 +55,17 @@ SELECT r.size, r.path, r.samples, pg_temp.ms(r.p50) AS "reader p50", pg_temp.ms(
 FROM figures r JOIN figures s ON s.mode = 'superuser' AND s.size = r.size AND s.path = r.path
 WHERE r.mode = 'reader' ORDER BY r.size, r.path;
 
-\echo 'What each index costs when rows are inserted: microseconds a row of CPU, medians of the rounds.'
-WITH medians AS (
-    SELECT w.relation, w.index_name, percentile_cont(0.5) WITHIN GROUP (ORDER BY (a.cpu_us - w.cpu_us) / w.rows) AS cost,
-           percentile_cont(0.25) WITHIN GROUP (ORDER BY (a.cpu_us - w.cpu_us) / w.rows) AS low, percentile_cont(0.75) WITHIN GROUP (ORDER BY (a.cpu_us - w.cpu_us) / w.rows) AS high,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY (a.wall_us - w.wall_us) / w.rows) AS wall,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY a.cpu_us / a.rows) AS whole
-    FROM inserted w JOIN inserted a ON a.relation = w.relation AND a.round = w.round AND a.index_name IS NULL
-    WHERE w.round > 0 AND w.index_name IS NOT NULL GROUP BY w.relation, w.index_name)
-SELECT s.relation, s.index_name, round(m.cost::numeric, 2) AS "us a row", round((100 * m.cost / m.whole)::numeric) AS "% of the insert", round(m.low::numeric, 2) AS "25 %", round(m.high::numeric, 2) AS "75 %",
-       round(m.wall::numeric, 2) AS "wall us a row", round(m.whole::numeric, 1) AS "all indexes us a row", round(s.wall_us / s.rows, 1) AS "bytes a row", round(s.cpu_us / s.rows, 1) AS "table bytes a row"
-FROM inserted s LEFT JOIN medians m USING (relation, index_name)
-WHERE s.round = 0 AND s.wall_us > 8192 AND s.rows > 100
-ORDER BY s.relation, m.cost DESC NULLS LAST, s.index_name;
+\echo 'What each index costs when rows are inserted: CPU with it and without it, pairs in turn, medians of their ratios.'
+WITH pairs AS (
+    SELECT w.relation, w.index_name, a.cpu_us / a.rows AS whole, 1 - w.cpu_us / a.cpu_us AS share
+    FROM inserted w JOIN inserted a ON a.index_name = w.index_name AND a.round = w.round AND a.variant = 'all' WHERE w.variant = 'without'),
+whole AS (SELECT relation, percentile_cont(0.5) WITHIN GROUP (ORDER BY whole)::numeric AS whole FROM pairs GROUP BY relation),
+medians AS (
+    SELECT relation, index_name, count(*) AS pairs, percentile_cont(0.5) WITHIN GROUP (ORDER BY share)::numeric AS share,
+           percentile_cont(0.25) WITHIN GROUP (ORDER BY share)::numeric AS low, percentile_cont(0.75) WITHIN GROUP (ORDER BY share)::numeric AS high
+    FROM pairs GROUP BY relation, index_name)
+SELECT s.index_name, round(100 * m.share) AS "% of the insert", round(100 * m.low) AS "25 %", round(100 * m.high) AS "75 %", round(m.share * w.whole, 2) AS "us a row",
+       round(w.whole, 1) AS "all indexes us a row", m.pairs, round(s.wall_us / s.rows, 1) AS "bytes a row", round(s.cpu_us / s.rows, 1) AS "table bytes a row"
+FROM inserted s LEFT JOIN medians m USING (relation, index_name) LEFT JOIN whole w USING (relation)
+WHERE s.variant = 'size' AND s.rows > 2000
+ORDER BY s.relation, m.share DESC NULLS LAST, s.index_name;
