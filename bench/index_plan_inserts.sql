@@ -26,6 +26,7 @@ CREATE TABLE bench.recent_dead AS
 SELECT d.* FROM attribution.dead_events d ORDER BY d.ingested_at DESC LIMIT 20000;
 
 CREATE OR REPLACE PROCEDURE bench.make_batch(target text, run integer)
+    SET client_min_messages = warning
     LANGUAGE plpgsql AS $$
 BEGIN
     DROP TABLE IF EXISTS pg_temp.batch;
