@@ -43,16 +43,27 @@ UPDATE bench.paths SET explained = 'SELECT a.channel, sum(a.allocated_revenue_ce
     FROM attribution.attribution_allocations a
     JOIN attribution.attribution_events e ON e.tenant_id = a.tenant_id AND e.id = a.event_id
     WHERE a.tenant_id = $1 AND a.model_version = $2 AND e.tenant_id = $1
-      AND e.occurred_at >= coalesce($3, ''-infinity''::timestamptz) AND e.occurred_at < coalesce($4, ''infinity''::timestamptz)
+      AND e.event_type <> ''touch''
+      AND e.occurred_at >= CASE WHEN $3 IS NULL THEN ''-infinity'' ELSE $3 END AND e.occurred_at < CASE WHEN $4 IS NULL THEN ''infinity'' ELSE $4 END
     GROUP BY a.channel ORDER BY 2 DESC, 1', types = '{uuid,text,timestamptz,timestamptz}' WHERE path LIKE 'channel_performance%';
-UPDATE bench.paths SET explained = 'SELECT s.tenant_id, s.model_version, s.event_id, e.revenue_cents, s.allocated_cents, abs(s.allocated_cents - coalesce(e.revenue_cents, 0))
-    FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
-          FROM attribution.attribution_allocations a WHERE $1 IS NULL AND ($2 IS NULL OR a.model_version = $2) GROUP BY a.tenant_id, a.event_id, a.model_version
+UPDATE bench.paths SET explained = 'SELECT s.tenant_id, s.model_version, s.event_id, s.revenue_cents, s.allocated_cents,
+           abs(s.allocated_cents - coalesce(s.revenue_cents, 0))
+    FROM (SELECT t.tenant_id, t.event_id, t.model_version, t.allocated_cents, e.revenue_cents
+          FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
+                FROM attribution.attribution_allocations a
+                WHERE $2 IS NULL OR a.model_version = $2
+                GROUP BY a.tenant_id, a.event_id, a.model_version) t
+          LEFT JOIN attribution.attribution_events e ON e.tenant_id = t.tenant_id AND e.id = t.event_id
+          WHERE $1 IS NULL AND t.allocated_cents IS DISTINCT FROM e.revenue_cents
           UNION ALL
-          SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents)
-          FROM attribution.attribution_allocations a WHERE a.tenant_id = $1 AND ($2 IS NULL OR a.model_version = $2) GROUP BY a.tenant_id, a.event_id, a.model_version) s
-    LEFT JOIN attribution.attribution_events e ON e.tenant_id = s.tenant_id AND e.id = s.event_id
-    WHERE s.allocated_cents IS DISTINCT FROM e.revenue_cents
+          SELECT t.tenant_id, t.event_id, t.model_version, t.allocated_cents, e.revenue_cents
+          FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
+                FROM attribution.attribution_allocations a
+                WHERE a.tenant_id = $1
+                  AND ($2 IS NULL OR a.model_version = $2)
+                GROUP BY a.tenant_id, a.event_id, a.model_version) t
+          LEFT JOIN attribution.attribution_events e ON e.tenant_id = $1 AND e.id = t.event_id
+          WHERE t.allocated_cents IS DISTINCT FROM e.revenue_cents) s
     ORDER BY s.tenant_id, s.event_id, s.model_version', types = '{uuid,text}' WHERE path LIKE 'unbalanced_allocations%';
 
 -- By rows: the journey of a row drawn at random, so large tenants come more often. By tenants: all alike.
@@ -75,7 +86,7 @@ BEGIN
 END $$;
 
 CALL bench.parameters_of('{tenants_name,tenant by name}', 'SELECT b.n, t.name, t.id, NULL, NULL FROM bench.by_rows b JOIN bench.tenants t ON t.number = b.tenant');
-CALL bench.parameters_of('{attribution_events_tenant_occurred_at,page of events}', 'SELECT b.n, b.tenant_id, b.converted_at, b.conversion_id, NULL FROM bench.by_rows b');
+CALL bench.parameters_of('{attribution_events_tenant_occurred_at,page of events}', 'SELECT b.n, b.tenant_id, b.converted_at, b.conversion_id, 50 FROM bench.by_rows b');
 CALL bench.parameters_of('{attribution_events_tenant_external_event_id,attribution_events_tenant_external_event_id (insertion)}',
     'SELECT b.n, j.tenant_id, j.conversion_key, NULL, NULL FROM bench.by_rows b
      CROSS JOIN LATERAL (SELECT * FROM bench.journeys j WHERE j.number >= b.number - 200 AND j.conversion_key IS NOT NULL ORDER BY j.number LIMIT 1) j');
@@ -84,7 +95,7 @@ CALL bench.parameters_of('{attribution_events_tenant_correlation_id,attribution_
      CROSS JOIN LATERAL (SELECT * FROM bench.journeys j WHERE j.number >= b.number - 200 AND j.correlation_id IS NOT NULL ORDER BY j.number LIMIT 1) j');
 CALL bench.parameters_of('{attribution_events_session_id}', 'SELECT b.n, b.session_id, b.tenant_id, NULL, NULL FROM bench.by_rows b');
 CALL bench.parameters_of('{dead_events_tenant_ingested_at,page of dead events}',
-    'SELECT n, d.tenant_id, d.ingested_at, d.id, NULL FROM generate_series(1, 6000) AS n
+    'SELECT n, d.tenant_id, d.ingested_at, d.id, 50 FROM generate_series(1, 6000) AS n
      JOIN (SELECT *, row_number() OVER (ORDER BY ingested_at, id) - 1 AS place, count(*) OVER () AS count FROM attribution.dead_events) d ON d.place = bench.hash(n, 84) % d.count');
 CALL bench.parameters_of('{dead_events_source}', 'SELECT n, (ARRAY[''shopify'', ''stripe'', ''paypal'', ''woocommerce''])[1 + n % 4], NULL, NULL, NULL FROM generate_series(1, 6000) AS n');
 CALL bench.parameters_of('{dead_events_error_code}',
@@ -102,7 +113,7 @@ CALL bench.parameters_of('{attribution_allocations_tenant_event_model_channel,mv
 CALL bench.parameters_of('{attribution_allocations_tenant_model_version}', 'SELECT n, id, ''1.0.0'', NULL, NULL FROM bench.by_tenants');
 CALL bench.parameters_of('{attribution_allocations_tenant_model_version (largest)}', 'SELECT b.n, t.id, ''1.0.0'', NULL, NULL FROM bench.by_tenants b, bench.tenants t WHERE t.number = 1');
 CALL bench.parameters_of('{revenue_ledger_tenant_updated_at}',
-    'SELECT b.n, l.tenant_id, l.updated_at, l.id, NULL FROM bench.by_rows b
+    'SELECT b.n, l.tenant_id, l.updated_at, 50, NULL FROM bench.by_rows b
      JOIN bench.journeys j ON j.number = b.number % (SELECT count(*) FROM bench.journeys WHERE is_posted)
      CROSS JOIN LATERAL (SELECT * FROM attribution.revenue_ledger l WHERE l.tenant_id = j.tenant_id AND l.conversion_id = j.conversion_id ORDER BY l.id LIMIT 1) l');
 CALL bench.parameters_of('{revenue_ledger_tenant_allocation_id,revenue_ledger_tenant_allocation_id (insertion)}',

@@ -94,26 +94,26 @@ CREATE FUNCTION attribution.unbalanced_allocations(
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT d.tenant_id, d.model_version, d.event_id, d.revenue_cents, d.allocated_cents,
-           abs(d.allocated_cents - coalesce(d.revenue_cents, 0))
-    FROM (SELECT s.*, e.revenue_cents
+    SELECT s.tenant_id, s.model_version, s.event_id, s.revenue_cents, s.allocated_cents,
+           abs(s.allocated_cents - coalesce(s.revenue_cents, 0))
+    FROM (SELECT t.tenant_id, t.event_id, t.model_version, t.allocated_cents, e.revenue_cents
           FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
                 FROM attribution.attribution_allocations a
-                WHERE unbalanced_allocations.tenant_id IS NULL
-                  AND (unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version)
-                GROUP BY a.tenant_id, a.event_id, a.model_version) s
-          LEFT JOIN attribution.attribution_events e ON e.tenant_id = s.tenant_id AND e.id = s.event_id
+                WHERE unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version
+                GROUP BY a.tenant_id, a.event_id, a.model_version) t
+          LEFT JOIN attribution.attribution_events e ON e.tenant_id = t.tenant_id AND e.id = t.event_id
+          WHERE unbalanced_allocations.tenant_id IS NULL AND t.allocated_cents IS DISTINCT FROM e.revenue_cents
           UNION ALL
           -- The tenant on both sides of the join: else the events of all tenants are read for one.
-          SELECT unbalanced_allocations.tenant_id, s.*, e.revenue_cents
-          FROM (SELECT a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
+          SELECT t.tenant_id, t.event_id, t.model_version, t.allocated_cents, e.revenue_cents
+          FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
                 FROM attribution.attribution_allocations a
                 WHERE a.tenant_id = unbalanced_allocations.tenant_id
                   AND (unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version)
-                GROUP BY a.event_id, a.model_version) s
-          LEFT JOIN attribution.attribution_events e ON e.tenant_id = unbalanced_allocations.tenant_id AND e.id = s.event_id) d
-    WHERE d.allocated_cents IS DISTINCT FROM d.revenue_cents
-    ORDER BY d.tenant_id, d.event_id, d.model_version;
+                GROUP BY a.tenant_id, a.event_id, a.model_version) t
+          LEFT JOIN attribution.attribution_events e ON e.tenant_id = unbalanced_allocations.tenant_id AND e.id = t.event_id
+          WHERE t.allocated_cents IS DISTINCT FROM e.revenue_cents) s
+    ORDER BY s.tenant_id, s.event_id, s.model_version;
 END;
 COMMENT ON FUNCTION attribution.unbalanced_allocations(uuid, text) IS
 'Every (tenant, event, model version) whose allocations do not sum to the revenue of the event, read from the tables now. NULL means all tenants, or all model versions; row security applies to the caller. Cents are minor units; drift is absolute. An event that is gone counts as revenue 0 and shows as NULL.';

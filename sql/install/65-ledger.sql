@@ -141,6 +141,7 @@ BEGIN ATOMIC
     WHERE a.tenant_id = channel_performance.tenant_id
       AND a.model_version = channel_performance.model_version
       AND e.tenant_id = channel_performance.tenant_id
+      AND e.event_type <> 'touch'
       -- CASE: under row security a condition with coalesce() is no condition of an index.
       AND e.occurred_at >= CASE WHEN channel_performance.occurred_from IS NULL THEN '-infinity'::timestamptz ELSE channel_performance.occurred_from END
       AND e.occurred_at < CASE WHEN channel_performance.occurred_to IS NULL THEN 'infinity'::timestamptz ELSE channel_performance.occurred_to END

@@ -141,7 +141,7 @@ VALUES
      'aggregate', '{}',
      'SELECT l.tenant_id, count(*) AS postings, sum(l.revenue_cents) AS revenue_cents FROM attribution.revenue_ledger l WHERE l.is_verified = true GROUP BY l.tenant_id ORDER BY l.tenant_id',
      NULL,
-     'An audit of what is verified, over all tenants, from the ledger itself. Reads every verified entry; for one tenant mv_realtime_revenue has verified_revenue_cents.'),
+     'An audit of what is verified, over all tenants, from the ledger itself. Reads every verified entry, and keeps its target only while these are few: read mv_realtime_revenue, which has verified_revenue_cents of every tenant, where they are not.'),
     ('idx_revenue_ledger_tenant_allocation_id', 'revenue_ledger', 'active', 'query', 10,
      'CREATE UNIQUE INDEX idx_revenue_ledger_tenant_allocation_id ON attribution.revenue_ledger USING btree (tenant_id, allocation_id) WHERE (allocation_id IS NOT NULL)',
      'idempotent posting',
