@@ -46,8 +46,9 @@ CREATE POLICY tenant_isolation ON attribution.reconciliation_runs
 CREATE FUNCTION attribution.reconciliation_status(
     INOUT tenant_id uuid, OUT state text, OUT last_run_at timestamptz, OUT reconciliation_run_id uuid)
     RETURNS SETOF record
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 1
-    SET search_path = pg_catalog, pg_temp
+    -- Neither strict nor with settings: so it becomes part of the caller's query and is planned with it, once. The names
+    -- in its body were looked up when it was created.
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 BEGIN ATOMIC
     SELECT t.id, coalesce(r.state, 'idle'), r.last_run_at, r.id
     FROM attribution.tenants t

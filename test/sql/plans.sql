@@ -114,6 +114,16 @@ SELECT pg_temp.fetched() AS before \gset
 SELECT sum(conversions) FROM attribution.channel_performance(:t, 'last_touch', '2024-01-01 10:00Z', '2024-01-01 10:05Z');
 SELECT pg_temp.flush() \g /dev/null
 SELECT pg_temp.fetched() - :before < 500 AS a_report_reads_little;
+-- It is planned with the caller's query, and where that is prepared only once.
+CREATE FUNCTION pg_temp.plan_of(query text) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+    RETURN plan;
+END
+$$;
+SELECT pg_temp.plan_of('SELECT * FROM attribution.reconciliation_status(NULL)')::text LIKE '%Function Scan%' AS is_planned_by_each_call;
 RESET attribution.tenant_id;
 RESET ROLE;
 DROP OWNED BY regress_attribution_planner;
