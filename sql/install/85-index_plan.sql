@@ -14,13 +14,14 @@ CREATE TABLE attribution.index_plan (
     sample_query    text     NOT NULL,
     insertion_check text,
     justification   text     NOT NULL,
+    is_shipped      boolean  NOT NULL DEFAULT false,
     CONSTRAINT index_plan_pkey PRIMARY KEY (index_name),
     CONSTRAINT index_plan_state CHECK (state IN ('active', 'deferred')),
     CONSTRAINT index_plan_serves CHECK (serves IN ('query', 'foreign key', 'constraint', 'primary key')),
     CONSTRAINT index_plan_answer CHECK (answer IN ('row', 'page', 'aggregate')),
     CONSTRAINT index_plan_target_range CHECK (target_p95_ms > 0)
 );
-COMMENT ON TABLE attribution.index_plan IS 'Every index of the extension, and those left out on purpose. Filled by the installation and not dumped.';
+COMMENT ON TABLE attribution.index_plan IS 'Every index of the extension, and those left out on purpose. Rows added by users, for their own indexes on its tables, are dumped.';
 COMMENT ON COLUMN attribution.index_plan.index_name IS 'The index, in schema attribution.';
 COMMENT ON COLUMN attribution.index_plan.relation IS 'The table or materialized view it is on.';
 COMMENT ON COLUMN attribution.index_plan.state IS 'active: there; deferred: left out, and why.';
@@ -33,6 +34,7 @@ COMMENT ON COLUMN attribution.index_plan.parameters IS 'Name and type of $1, $2,
 COMMENT ON COLUMN attribution.index_plan.sample_query IS 'The query as an application or an operator runs it.';
 COMMENT ON COLUMN attribution.index_plan.insertion_check IS 'An insertion that finds the row that is there: ON CONFLICT must choose this index. NULL where nothing is inserted that way.';
 COMMENT ON COLUMN attribution.index_plan.justification IS 'Why it is worth what it costs; of a deferred one, why it is not.';
+COMMENT ON COLUMN attribution.index_plan.is_shipped IS 'True for the rows of the extension itself, which are not dumped.';
 
 INSERT INTO attribution.index_plan
     (index_name, relation, state, serves, target_p95_ms, definition, query_path, answer, parameters, sample_query, insertion_check, justification)
@@ -401,6 +403,10 @@ VALUES
      'SELECT r.id, r.last_run_at FROM attribution.reconciliation_runs r WHERE r.tenant_id = $1 AND r.run_metadata @> $2 ORDER BY r.last_run_at DESC, r.id DESC LIMIT 50',
      NULL,
      'A tenant has few runs; reading them all is as fast.');
+
+UPDATE attribution.index_plan SET is_shipped = true;
+-- Rows of the script would collide on restore: only what users added is dumped.
+SELECT pg_extension_config_dump('attribution.index_plan', 'WHERE NOT is_shipped');
 
 DO $$
 DECLARE

@@ -345,11 +345,10 @@ SELECT set_eq(
 
 -- --- Dumps -------------------------------------------------------------------------------------------
 
--- Not dumped: the log of refreshes and the runs of allocate_events() belong to the server, not to the data, and
--- index_plan to the extension.
+-- Not dumped: the log of refreshes and the runs of allocate_events() belong to the server, not to the data.
 SELECT set_eq(
     $$ SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'attribution' $$,
-    $$ SELECT name::text FROM our_relation WHERE relkind IN ('r', 'p', 'S') AND relname NOT IN ('refresh_log', 'allocation_runs', 'allocation_failures', 'index_plan') $$,
+    $$ SELECT name::text FROM our_relation WHERE relkind IN ('r', 'p', 'S') AND relname NOT IN ('refresh_log', 'allocation_runs', 'allocation_failures') $$,
     'pg_dump takes the rows of every table but internal ones');
 
 SELECT * FROM finish();

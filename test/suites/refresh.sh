@@ -369,7 +369,7 @@ replication() {
     ask "SELECT attribution.prune_refresh_log('0')" >/dev/null
 
     use_server standby
-    fresh_database subscribed 'CREATE EXTENSION attribution' 'DELETE FROM attribution.currencies' 'CALL attribution.refresh_all()'
+    fresh_database subscribed 'CREATE EXTENSION attribution' 'DELETE FROM attribution.currencies' 'DELETE FROM attribution.index_plan' 'CALL attribution.refresh_all()'
     helpers
     refreshed 'before the subscription' 'incremental incremental incremental'
     psql -Xq -v ON_ERROR_STOP=1 -c "CREATE SUBSCRIPTION sub CONNECTION 'host=${dirs[primary]}/s port=$PGPORT user=postgres dbname=published' PUBLICATION everything" 2>/dev/null
