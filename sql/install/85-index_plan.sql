@@ -15,6 +15,7 @@ CREATE TABLE attribution.index_plan (
     insertion_check text,
     justification   text     NOT NULL,
     is_shipped      boolean  NOT NULL DEFAULT false,
+    created_at      timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT index_plan_pkey PRIMARY KEY (index_name),
     CONSTRAINT index_plan_state CHECK (state IN ('active', 'deferred')),
     CONSTRAINT index_plan_serves CHECK (serves IN ('query', 'foreign key', 'constraint', 'primary key')),
@@ -35,6 +36,7 @@ COMMENT ON COLUMN attribution.index_plan.sample_query IS 'The query as an applic
 COMMENT ON COLUMN attribution.index_plan.insertion_check IS 'An insertion that finds the row that is there: ON CONFLICT must choose this index. NULL where nothing is inserted that way.';
 COMMENT ON COLUMN attribution.index_plan.justification IS 'Why it is worth what it costs; of a deferred one, why it is not.';
 COMMENT ON COLUMN attribution.index_plan.is_shipped IS 'True for the rows of the extension itself, which are not dumped.';
+COMMENT ON COLUMN attribution.index_plan.created_at IS 'When the row was inserted, and with it the index: at the installation, which a restore is too.';
 
 INSERT INTO attribution.index_plan
     (index_name, relation, state, serves, target_p95_ms, definition, query_path, answer, parameters, sample_query, insertion_check, justification)
@@ -535,13 +537,16 @@ BEGIN ATOMIC
                             ELSE least(1, x.reltuples::numeric / h.reltuples::numeric) END) AS entries_written,
                -- Known from PostgreSQL 16 on.
                (to_jsonb(s) ->> 'last_idx_scan')::timestamptz AS last_scan,
-               c.since AS counters_since,
-               i.indisvalid AND i.indisready AND i.indislive AS is_valid, i.indisprimary, i.indisunique, i.indisreplident,
+               -- A new database has no counters of its own time: nothing was scanned in it before it was there.
+               greatest(c.since, coalesce(p.created_at, f.created_at)) AS counters_since,
+               i.indisvalid AND i.indisready AND i.indislive AS is_valid, i.indisprimary, i.indisunique, i.indisexclusion,
+               i.indisreplident, i.indisclustered,
                i.indpred IS NOT NULL AS is_partial,
-               -- It begins with columns of the key alone, those that select among them: the tenant's rows may be many.
+               -- It begins with columns of the key alone, those that select among them: the tenant's rows may be many. Of
+               -- whatever access method: equality is what all of them can look for.
                (SELECT string_agg(k.conname, ', ' ORDER BY k.conname)
                 FROM pg_constraint k
-                WHERE k.conrelid = i.indrelid AND k.contype = 'f' AND m.amname = 'btree' AND EXISTS (
+                WHERE k.conrelid = i.indrelid AND k.contype = 'f' AND EXISTS (
                     SELECT FROM generate_series(1, cardinality(k.conkey)) AS n
                     WHERE (i.indkey::smallint[])[0:n - 1] <@ k.conkey
                       AND (SELECT array_agg(a.attnum) FROM pg_attribute a
@@ -550,7 +555,6 @@ BEGIN ATOMIC
         FROM pg_stat_user_indexes s
         JOIN pg_index i ON i.indexrelid = s.indexrelid
         JOIN pg_class x ON x.oid = s.indexrelid
-        JOIN pg_am m ON m.oid = x.relam
         JOIN pg_class h ON h.oid = s.relid
         JOIN pg_stat_user_tables t ON t.relid = s.relid
         LEFT JOIN attribution.index_plan p ON p.index_name = s.indexrelname AND p.state = 'active'
@@ -559,12 +563,15 @@ BEGIN ATOMIC
             SELECT greatest(d.stats_reset, least(b.stats_reset, w.stats_reset, a.stats_reset)) AS since
             FROM pg_stat_database d, pg_stat_bgwriter b, pg_stat_wal w, pg_stat_archiver a
             WHERE d.datname = current_database()) c
+        CROSS JOIN (SELECT min(x.created_at) AS created_at FROM attribution.index_plan x) f
         WHERE s.schemaname = 'attribution') r
     CROSS JOIN LATERAL (SELECT
         CASE
             WHEN NOT r.is_valid THEN 'invalid'
             WHEN r.scans > 0 THEN 'used'
-            WHEN r.indisprimary OR r.indisunique OR r.indisreplident OR r.foreign_keys IS NOT NULL OR r.is_partial THEN 'needed'
+            WHEN r.indisprimary OR r.indisunique OR r.indisexclusion OR r.indisreplident OR r.indisclustered
+                 OR r.foreign_keys IS NOT NULL OR r.is_partial THEN 'needed'
+            WHEN NOT current_setting('track_counts')::boolean THEN 'unknown'
             WHEN r.counters_since IS NULL OR r.counters_since > now() - index_report.min_age THEN 'unknown'
             ELSE 'droppable'
         END AS verdict,
@@ -573,9 +580,12 @@ BEGIN ATOMIC
             WHEN r.scans > 0 THEN 'scanned since the counters run'
             WHEN r.indisprimary THEN 'not scanned, but the primary key'
             WHEN r.indisunique THEN 'not scanned, but keeps rows unique: insertions check it without counting as scans'
+            WHEN r.indisexclusion THEN 'not scanned, but an exclusion constraint: insertions check it without counting as scans'
             WHEN r.indisreplident THEN 'not scanned, but the replica identity'
+            WHEN r.indisclustered THEN 'not scanned, but CLUSTER orders the table by it'
             WHEN r.foreign_keys IS NOT NULL THEN 'not scanned, but serves ' || r.foreign_keys || ' when a referenced row goes'
             WHEN r.is_partial THEN 'not scanned, but partial: it costs its few rows only, and is there for the day they are many'
+            WHEN NOT current_setting('track_counts')::boolean THEN 'not scanned, but nothing is counted: track_counts is off'
             WHEN r.counters_since IS NULL THEN 'not scanned, since nobody knows when'
             WHEN r.counters_since > now() - index_report.min_age THEN 'not scanned, but the counters are younger than ' || index_report.min_age
             WHEN r.query_path IS NOT NULL THEN 'not scanned: droppable if nothing here asks for "' || r.query_path || '"'
@@ -584,5 +594,5 @@ BEGIN ATOMIC
     ORDER BY r.relation, r.index_name;
 END;
 COMMENT ON FUNCTION attribution.index_report(interval) IS
-'Every index on the tables of the extension, those of users among them, from the statistics of this server: scans, tuples, size in bytes; entries written to it (inserts and updates that are not in place, for a partial index the share of rows in it; an estimate) and their share in those of all indexes of the table; last scan (NULL before PostgreSQL 16); since when the counters run, at the latest (an index may be younger). verdict: used; needed (not scanned, but a primary key, unique, a replica identity, serving a foreign key, or partial); unknown (not scanned, but the counters are younger than min_age); droppable; invalid. Counters are those of this server alone: a standby has its own.';
+'Every index on the tables of the extension, those of users among them, from the statistics of this server: scans, tuples, size in bytes; entries written to it (inserts and updates that are not in place, for a partial index the share of rows in it; an estimate) and their share in those of all indexes of the table; last scan (NULL before PostgreSQL 16); since when the counters run, at the latest: since they were emptied, or the extension was installed (an index of yours may be younger). verdict: used; needed (not scanned, but a primary key, unique, an exclusion constraint, a replica identity, what CLUSTER orders by, serving a foreign key, or partial); unknown (not scanned, but the counters are younger than min_age, or track_counts is off); droppable; invalid. Counters are those of this server alone: a standby has its own.';
 REVOKE ALL ON FUNCTION attribution.index_report(interval) FROM PUBLIC;

@@ -204,6 +204,26 @@ WHERE relation IN ('attribution_allocations', 'revenue_ledger') AND verdict IN (
 SELECT bool_and(counters_since BETWEEN now() - interval '1 min' AND now()) AS since_reset, bool_and(last_scan IS NULL OR scans > 0) AS last,
        count(*) = (SELECT count(*) FROM pg_indexes WHERE schemaname = 'attribution') AS whole
 FROM attribution.index_report();
+-- What is checked, ordered by or looked up without a scan that is counted is not to be dropped.
+BEGIN;
+ALTER TABLE attribution.tenants ADD CONSTRAINT of_mine_exclusion EXCLUDE USING hash (name WITH =) DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE attribution.tenants ADD parent char(3) CONSTRAINT of_mine_fkey REFERENCES attribution.currencies;
+CREATE INDEX of_mine_hash ON attribution.tenants USING hash (parent);
+CREATE INDEX of_mine_order ON attribution.tenants (created_at);
+ALTER TABLE attribution.tenants CLUSTER ON of_mine_order;
+SELECT index_name, verdict, reason FROM attribution.index_report('-1 s') WHERE index_name LIKE 'of\_mine\_%' ORDER BY index_name;
+ROLLBACK;
+-- Where nothing is counted, nothing is known.
+SET track_counts = off;
+SELECT index_name, verdict, reason FROM attribution.index_report('-1 s') WHERE index_name = 'of_mine';
+RESET track_counts;
+-- Counters are no older than the installation, however old those of the server are.
+BEGIN;
+UPDATE attribution.index_plan SET created_at = now() + interval '1 hour' WHERE index_name = 'idx_tenants_name';
+SELECT index_name, counters_since > now() AS young FROM attribution.index_report() WHERE index_name IN ('idx_tenants_name', 'of_mine') ORDER BY index_name;
+UPDATE attribution.index_plan SET created_at = now() + interval '1 hour';
+SELECT bool_and(counters_since > now()) AS young FROM attribution.index_report();
+ROLLBACK;
 -- What was written, and where it went.
 SELECT pg_stat_reset();
 INSERT INTO attribution.tenants (name) SELECT 'tenant ' || n FROM generate_series(1, 99) AS n;
