@@ -481,6 +481,7 @@ CREATE FUNCTION attribution.check_index_plan(
     RETURNS SETOF record
     LANGUAGE sql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET quote_all_identifiers = off -- definitions are compared as text
 BEGIN ATOMIC
     SELECT c.index_name, c.relation, c.state, c.exists_as_declared, c.is_valid, c.is_of_right_kind,
            CASE WHEN c.indexrelid IS NOT NULL THEN c.obstacle IS NULL END,

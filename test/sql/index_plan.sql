@@ -161,6 +161,9 @@ SET enable_bitmapscan = off;
 TABLE problems;
 RESET enable_indexscan;
 RESET enable_bitmapscan;
+SET quote_all_identifiers = on;
+TABLE problems;
+RESET quote_all_identifiers;
 SELECT attribution.index_obstacle('nothing', false);
 SELECT attribution.index_obstacle('idx_dead_events_error_detail', false);
 
