@@ -30,27 +30,30 @@ extern "C" void hide_other_indexes(PlannerInfo* root, Oid table, bool is_parent,
 }
 
 /// A scan that goes to its rows: by a condition on the first column, or because the index has no
-/// others. Without either it would read the index from end to end, which any index can.
-bool serves(Oid index, List* conditions) {
+/// others, so that no `filter` is left. Without either it would read the index from end to end,
+/// which any index can.
+bool serves(Oid index, List* conditions, List* filter) {
     if (index != candidate.index)
         return false;
     Bitmapset* columns = nullptr;
     pull_varattnos(reinterpret_cast<Node*>(conditions), INDEX_VAR, &columns);
-    return candidate.is_partial || bms_is_member(1 - FirstLowInvalidHeapAttributeNumber, columns);
+    return (candidate.is_partial && filter == NIL) ||
+           bms_is_member(1 - FirstLowInvalidHeapAttributeNumber, columns);
 }
 
-bool is_served(Plan* plan);
+/// `filter` is what a scan above leaves of the rows of a bitmap.
+bool is_served(Plan* plan, List* filter = NIL);
 
-bool any_is_served(List* plans) {
+bool any_is_served(List* plans, List* filter = NIL) {
     ListCell* cell;
     foreach (cell, plans) {
-        if (is_served(static_cast<Plan*>(lfirst(cell))))
+        if (is_served(static_cast<Plan*>(lfirst(cell)), filter))
             return true;
     }
     return false;
 }
 
-bool is_served(Plan* plan) {
+bool is_served(Plan* plan, List* filter) {
     if (plan == nullptr)
         return false;
     check_stack_depth();
@@ -58,24 +61,26 @@ bool is_served(Plan* plan) {
     switch (nodeTag(plan)) {
     case T_IndexScan: {
         const auto* scan = reinterpret_cast<IndexScan*>(plan);
-        found = serves(scan->indexid, scan->indexqual);
+        found = serves(scan->indexid, scan->indexqual, plan->qual);
         break;
     }
     case T_IndexOnlyScan: {
         const auto* scan = reinterpret_cast<IndexOnlyScan*>(plan);
-        found = serves(scan->indexid, scan->indexqual);
+        found = serves(scan->indexid, scan->indexqual, plan->qual);
         break;
     }
     case T_BitmapIndexScan: {
         const auto* scan = reinterpret_cast<BitmapIndexScan*>(plan);
-        found = serves(scan->indexid, scan->indexqual);
+        found = serves(scan->indexid, scan->indexqual, filter);
         break;
     }
+    case T_BitmapHeapScan:
+        return is_served(outerPlan(plan), plan->qual);
     case T_BitmapAnd:
-        found = any_is_served(reinterpret_cast<BitmapAnd*>(plan)->bitmapplans);
+        found = any_is_served(reinterpret_cast<BitmapAnd*>(plan)->bitmapplans, filter);
         break;
     case T_BitmapOr:
-        found = any_is_served(reinterpret_cast<BitmapOr*>(plan)->bitmapplans);
+        found = any_is_served(reinterpret_cast<BitmapOr*>(plan)->bitmapplans, filter);
         break;
     case T_Append:
         found = any_is_served(reinterpret_cast<Append*>(plan)->appendplans);

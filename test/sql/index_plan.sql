@@ -124,6 +124,16 @@ TABLE problems;
 SELECT index_name, can_serve FROM attribution.check_index_plan()
 WHERE index_name IN ('idx_mv_allocation_summary_drift', 'idx_revenue_ledger_is_verified') ORDER BY index_name;
 ROLLBACK;
+-- Of the right rows by predicate alone, and more of them than are asked for: read from end to end.
+BEGIN;
+DROP INDEX attribution.idx_attribution_events_session_id, attribution.idx_revenue_ledger_tenant_reconciliation_run_id;
+CREATE INDEX idx_attribution_events_session_id ON attribution.attribution_events (channel) WHERE session_id IS NOT NULL;
+CREATE INDEX idx_revenue_ledger_tenant_reconciliation_run_id ON attribution.revenue_ledger (is_verified) WHERE tenant_id IS NOT NULL;
+SELECT index_name, can_serve FROM attribution.check_index_plan()
+WHERE index_name IN ('idx_attribution_events_session_id', 'idx_revenue_ledger_tenant_reconciliation_run_id') ORDER BY index_name;
+SET LOCAL enable_bitmapscan = off;
+SELECT attribution.index_obstacle('idx_attribution_events_session_id', false);
+ROLLBACK;
 -- On another table.
 BEGIN;
 DROP INDEX attribution.idx_attribution_events_session_id;
