@@ -437,14 +437,15 @@ COMMENT ON FUNCTION attribution.index_obstacle(name, boolean) IS
 REVOKE ALL ON FUNCTION attribution.index_obstacle(name, boolean) FROM PUBLIC;
 
 -- Entries are 8 bytes and the key, and 4 that point at them; equal keys of an index that is not unique share one,
--- with 6 bytes a row, where equal keys are equal bytes. Pages are 90 % full when an index is built.
+-- with 6 bytes a row, where equal keys are equal bytes and there is nothing but keys. Pages are 90 % full when an index
+-- is built, unless it says otherwise.
 CREATE FUNCTION attribution.index_bloat(index_id oid) RETURNS numeric
     LANGUAGE sql STABLE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT round(greatest(0, 1 - least(1, ceil(1 + b.bytes / ((b.block_size - 40) * 0.9)) * 1.01 / nullif(b.pages, 0))), 3)
+    SELECT round(greatest(0, 1 - least(1, ceil(1 + b.bytes / ((b.block_size - 40) * b.fill)) * 1.01 / nullif(b.pages, 0))), 3)
     FROM (
-        SELECT k.pages, k.block_size,
+        SELECT k.pages, k.block_size, k.fill,
                CASE WHEN k.is_shared AND k.distinct_keys < k.tuples
                     THEN 6 * k.tuples + (16 + k.key_bytes) * greatest(k.distinct_keys, k.tuples * 6 / 800)
                     ELSE k.tuples * (12 + k.key_bytes) END AS bytes
@@ -453,7 +454,17 @@ BEGIN ATOMIC
                    current_setting('block_size')::numeric AS block_size,
                    pg_relation_size(i.indexrelid) / current_setting('block_size')::numeric AS pages,
                    8 * ceil(sum(coalesce(s.avg_width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END)) / 8.0) AS key_bytes,
-                   NOT i.indisunique AND bool_and(a.atttypid NOT IN ('numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'jsonb'::regtype)) AS is_shared,
+                   coalesce((SELECT o.option_value::numeric FROM pg_options_to_table(c.reloptions) o
+                             WHERE o.option_name = 'fillfactor'), 90) / 100 AS fill,
+                   -- An operator class says by its function 4 that equal keys are equal bytes.
+                   NOT i.indisunique AND i.indnkeyatts = i.indnatts
+                   AND NOT EXISTS (SELECT FROM pg_options_to_table(c.reloptions) o
+                                   WHERE o.option_name = 'deduplicate_items' AND NOT o.option_value::boolean)
+                   AND bool_and(EXISTS (SELECT FROM pg_opclass f JOIN pg_amproc e ON e.amprocfamily = f.opcfamily
+                                        AND e.amproclefttype = f.opcintype AND e.amprocrighttype = f.opcintype AND e.amprocnum = 4
+                                        WHERE f.oid = i.indclass[x.attnum - 1])
+                                AND NOT EXISTS (SELECT FROM pg_collation l
+                                                WHERE l.oid = i.indcollation[x.attnum - 1] AND NOT l.collisdeterministic)) AS is_shared,
                    -- Columns as if they were independent, in logarithms: a product may be too large for a number.
                    CASE WHEN c.reltuples > 0 THEN exp(least(ln(c.reltuples::numeric), sum(ln(greatest(1, CASE
                        WHEN s.n_distinct IS NULL THEN c.reltuples
@@ -467,12 +478,12 @@ BEGIN ATOMIC
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[x.attnum - 1]
             LEFT JOIN pg_namespace n ON n.oid = t.relnamespace
             LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = t.relname AND s.attname = a.attname AND NOT s.inherited
-            WHERE i.indexrelid = index_bloat.index_id AND c.reltuples >= 0 AND t.reltuples >= 0
-            GROUP BY i.indexrelid, i.indisunique, c.reltuples, t.reltuples) k
+            WHERE i.indexrelid = index_bloat.index_id AND 0 <> ALL (i.indkey::smallint[]) AND c.reltuples >= 0 AND t.reltuples >= 0
+            GROUP BY i.indexrelid, i.indisunique, i.indnkeyatts, i.indnatts, c.reltuples, c.reloptions, t.reltuples) k
         ) b;
 END;
 COMMENT ON FUNCTION attribution.index_bloat(oid) IS
-'The share of a btree''s pages that REINDEX would free, estimated from statistics: 0 to 1. Random insertions leave a healthy index at 0.2 to 0.3. NULL for an index that was never vacuumed or analyzed, or is no btree of columns.';
+'The share of a btree''s pages that REINDEX would free, estimated from statistics: 0 to 1. Random insertions leave a healthy index at 0.2 to 0.3. NULL for an index that was never vacuumed or analyzed, or is no btree of columns alone.';
 REVOKE ALL ON FUNCTION attribution.index_bloat(oid) FROM PUBLIC;
 
 CREATE FUNCTION attribution.check_index_plan(

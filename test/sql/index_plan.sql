@@ -195,6 +195,17 @@ SELECT :tenant, (ARRAY['shopify', 'stripe', 'paypal'])[1 + n % 3], 'invalid_amou
 VACUUM (ANALYZE) attribution.dead_events;
 REINDEX TABLE attribution.dead_events;
 SELECT index_name, bloat_ratio < 0.2 AS is_full FROM attribution.check_index_plan() WHERE relation = 'dead_events' AND state = 'active' ORDER BY index_name;
+-- Nor are columns beside the key, room that was asked for, keys that share nothing, or widths nobody knows.
+CREATE COLLATION alike (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE INDEX of_include ON attribution.dead_events (source) INCLUDE (retry_count);
+CREATE INDEX of_collation ON attribution.dead_events (source COLLATE alike);
+CREATE INDEX of_own_entries ON attribution.dead_events (source) WITH (deduplicate_items = off);
+CREATE INDEX of_half ON attribution.dead_events (ingested_at) WITH (fillfactor = 50);
+CREATE INDEX of_expression ON attribution.dead_events (retry_count, (repeat(source, 10)));
+SELECT c.relname, attribution.index_bloat(c.oid) < 0.2 AS is_full FROM pg_class c
+WHERE c.relname IN ('of_include', 'of_collation', 'of_own_entries', 'of_half', 'of_expression') ORDER BY c.relname;
+DROP INDEX attribution.of_include, attribution.of_collation, attribution.of_own_entries, attribution.of_half, attribution.of_expression;
+DROP COLLATION alike;
 
 -- --- index_report() ----------------------------------------------------------------------------------
 
