@@ -486,6 +486,14 @@ COMMENT ON FUNCTION attribution.index_bloat(oid) IS
 'The share of a btree''s pages that REINDEX would free, estimated from statistics: 0 to 1. Random insertions leave a healthy index at 0.2 to 0.3. NULL for an index that was never vacuumed or analyzed, or is no btree of columns alone.';
 REVOKE ALL ON FUNCTION attribution.index_bloat(oid) FROM PUBLIC;
 
+CREATE FUNCTION attribution.lock_planned() RETURNS void
+    LANGUAGE c VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'attribution_lock_planned';
+COMMENT ON FUNCTION attribution.lock_planned() IS
+'Locks the tables and materialized views of index_plan in ACCESS SHARE mode, as a query of them does, until the transaction ends: none of their indexes goes meanwhile.';
+REVOKE ALL ON FUNCTION attribution.lock_planned() FROM PUBLIC;
+
 CREATE FUNCTION attribution.check_index_plan(
     OUT index_name name, OUT relation name, OUT state text, OUT exists_as_declared boolean, OUT is_valid boolean,
     OUT is_of_right_kind boolean, OUT can_serve boolean, OUT bloat_ratio numeric, OUT problem text)
@@ -494,6 +502,7 @@ CREATE FUNCTION attribution.check_index_plan(
     SET search_path = pg_catalog, pg_temp
     SET quote_all_identifiers = off -- definitions are compared as text
 BEGIN ATOMIC
+    SELECT attribution.lock_planned(); -- before the catalog is read
     SELECT c.index_name, c.relation, c.state, c.exists_as_declared, c.is_valid, c.is_of_right_kind,
            CASE WHEN c.indexrelid IS NOT NULL THEN c.obstacle IS NULL END,
            CASE WHEN c.indexrelid IS NOT NULL THEN attribution.index_bloat(c.indexrelid) END,

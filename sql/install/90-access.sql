@@ -62,7 +62,7 @@ BEGIN
     EXECUTE 'GRANT DELETE ON attribution.dead_events TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text), attribution.refresh_doubt(text), '
         'attribution.prune_refresh_log(interval), attribution.prune_dead_events(interval, boolean), '
-        'attribution.check_index_plan(), attribution.index_obstacle(name, boolean), attribution.index_bloat(oid), '
+        'attribution.check_index_plan(), attribution.index_obstacle(name, boolean), attribution.index_bloat(oid), attribution.lock_planned(), '
         'attribution.index_report(interval), '
         'attribution.reverse_posting(uuid, uuid), '
         'attribution.discard_dead_events(uuid, text, text, integer, timestamptz, timestamptz, text), '

@@ -147,9 +147,10 @@ ATTRIBUTION_FUNCTION(attribution_index_obstacle) {
                "ARRAY(SELECT to_regtype(substr(t, strpos(t, ' ') + 1))::oid "
                "FROM unnest(p.parameters) WITH ORDINALITY AS u (t, n) ORDER BY u.n), "
                "i.indrelid, i.indexrelid, i.indpred IS NOT NULL "
-               "FROM attribution.index_plan p JOIN pg_class c ON c.relname = p.index_name "
+               "FROM attribution.index_plan p LEFT JOIN (pg_class c "
+               "JOIN pg_index i ON i.indexrelid = c.oid) ON c.relname = p.index_name "
                "AND c.relnamespace = 'attribution'::regnamespace "
-               "JOIN pg_index i ON i.indexrelid = c.oid WHERE p.index_name = $1",
+               "WHERE p.index_name = $1",
         .parameter_count = 2,
         .parameter_types = {NAMEOID, BOOLOID},
         .cursor_options = 0,
@@ -165,12 +166,18 @@ ATTRIBUTION_FUNCTION(attribution_index_obstacle) {
     bool isnull;
     if (SPI_processed == 0)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                        errmsg("index \"%s\" of the plan does not exist",
-                               NameStr(*DatumGetName(values[0])))));
+                        errmsg("the plan has no index \"%s\"", NameStr(*DatumGetName(values[0])))));
     const Datum sql = pg::result_value(0, 1, &isnull);
     if (isnull) {
         SPI_finish();
         PG_RETURN_NULL();
+    }
+    // Also while the plan is checked another session may drop it.
+    static constexpr const char* gone = "does not exist";
+    const Datum table = pg::result_value(0, 3, &isnull);
+    if (isnull) {
+        SPI_finish();
+        PG_RETURN_DATUM(CStringGetTextDatum(gone));
     }
     const char* statement = TextDatumGetCString(sql);
     Datum* types;
@@ -181,12 +188,15 @@ ATTRIBUTION_FUNCTION(attribution_index_obstacle) {
     for (int i = 0; i < type_count; ++i)
         type_ids[i] = DatumGetObjectId(types[i]);
     entry::candidate = {
-        .table = DatumGetObjectId(pg::result_value(0, 3, &isnull)),
+        .table = DatumGetObjectId(table),
         .index = DatumGetObjectId(pg::result_value(0, 4, &isnull)),
         .is_partial = DatumGetBool(pg::result_value(0, 5, &isnull)),
         .is_alone = false,
     };
     const char* text = entry::obstacle(statement, type_ids, type_count, is_insertion);
+    if (text != nullptr &&
+        !SearchSysCacheExists1(INDEXRELID, ObjectIdGetDatum(entry::candidate.index)))
+        text = gone;
     Datum result = 0;
     if (text != nullptr) {
         MemoryContextSwitchTo(caller);
@@ -196,4 +206,23 @@ ATTRIBUTION_FUNCTION(attribution_index_obstacle) {
     if (text == nullptr)
         PG_RETURN_NULL();
     PG_RETURN_DATUM(result);
+}
+
+ATTRIBUTION_FUNCTION(attribution_lock_planned) {
+    static constinit pg::Query find = {
+        .sql = "SELECT DISTINCT c.oid FROM attribution.index_plan p "
+               "JOIN pg_class c ON c.relname = p.relation "
+               "AND c.relnamespace = 'attribution'::regnamespace ORDER BY c.oid",
+        .parameter_count = 0,
+        .parameter_types = {},
+        .cursor_options = 0,
+        .plan = nullptr};
+    (void)fcinfo;
+    SPI_connect();
+    pg::run(find, nullptr);
+    bool isnull;
+    for (uint64 row = 0; row < SPI_processed; ++row)
+        LockRelationOid(DatumGetObjectId(pg::result_value(row, 1, &isnull)), AccessShareLock);
+    SPI_finish();
+    PG_RETURN_VOID();
 }

@@ -172,6 +172,7 @@ FROM (VALUES
     ('tap_operator', 'attribution.check_index_plan()', 'SELECT pg_catalog.string_agg(ROW(c.index_name, c.exists_as_declared, c.is_of_right_kind, c.can_serve, c.problem)::pg_catalog.text, '' '') FROM attribution.check_index_plan() c'),
     ('tap_operator', 'attribution.index_obstacle(name,boolean)', 'SELECT attribution.index_obstacle(''idx_tenants_name'', false)'),
     ('tap_operator', 'attribution.index_bloat(oid)', 'SELECT attribution.index_bloat(i.indexrelid) FROM pg_catalog.pg_index i LIMIT 1'),
+    ('tap_operator', 'attribution.lock_planned()', 'SELECT attribution.lock_planned()'),
     ('tap_operator', 'attribution.index_report(interval)', 'SELECT pg_catalog.string_agg(ROW(r.index_name, r.is_planned)::pg_catalog.text, '' '') FROM attribution.index_report() r'),
     ('tap_writer', 'attribution.is_replicated_row()', 'SELECT attribution.is_replicated_row()'),
     ('owner', 'refresh by hand', 'REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue'),

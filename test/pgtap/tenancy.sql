@@ -285,6 +285,7 @@ INSERT INTO call VALUES
     ('attribution.check_index_plan()', 3, true, 'SELECT count(*) FROM attribution.check_index_plan()'),
     ('attribution.index_obstacle(name,boolean)', 3, true, 'SELECT coalesce(attribution.index_obstacle(''idx_tenants_name'', false), ''none'')'),
     ('attribution.index_bloat(oid)', 3, true, 'SELECT coalesce(attribution.index_bloat(''attribution.tenants_pkey''::regclass), 0)'),
+    ('attribution.lock_planned()', 3, true, 'SELECT attribution.lock_planned()'),
     ('attribution.index_report(interval)', 3, true, 'SELECT count(*) FROM attribution.index_report()'),
     ('attribution.is_replicated_row()', 1, true, 'SELECT attribution.is_replicated_row()'),
     ('attribution.grant_access(name,text)', 4, false, 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
