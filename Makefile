@@ -22,7 +22,7 @@ EXTENSION = attribution
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control)
 MODULE_big = attribution
 
-SOURCES := $(sort $(wildcard src/core/*.cpp) $(wildcard src/pg/*.cpp) $(wildcard src/entry/*.cpp))
+SOURCES := $(sort $(wildcard src/core/*.cpp src/core/*/*.cpp src/pg/*.cpp src/entry/*.cpp src/entry/*/*.cpp))
 OBJS = $(SOURCES:.cpp=.o)
 
 INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
@@ -85,10 +85,10 @@ check-version:
 	test/check_version
 
 format:
-	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/boundary/*.cpp test/fuzz/*.cpp)
+	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp src/*/*/*.hpp src/*/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/boundary/*.cpp test/fuzz/*.cpp)
 
 tidy:
-	clang-tidy --quiet src/core/*.cpp -- -std=c++20 -Isrc
+	clang-tidy --quiet $(wildcard src/core/*.cpp src/core/*/*.cpp) -- -std=c++20 -Isrc
 
 accept:
 	@test -n "$(TEST)" || { echo "usage: make accept TEST=name"; exit 1; }

@@ -1,12 +1,12 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
-#include "entry/capture.hpp"
+#include "entry/views/capture.hpp"
 #include "entry/index_plan.hpp"
-#include "entry/ledger.hpp"
-#include "entry/redact.hpp"
-#include "entry/settings.hpp"
-#include "entry/tenancy.hpp"
-#include "entry/validate.hpp"
+#include "entry/books/ledger.hpp"
+#include "entry/intake/redact.hpp"
+#include "entry/session/settings.hpp"
+#include "entry/session/tenancy.hpp"
+#include "entry/check/validate.hpp"
 
 #include "pg/postgres.hpp"
 

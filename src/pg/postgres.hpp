@@ -10,7 +10,7 @@
 #include "core/identity.hpp"
 #include "core/model.hpp"
 #include "core/refund.hpp"
-#include "core/webhook.hpp"
+#include "core/webhook/text.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.
 #define PGDLLEXPORT __attribute__((visibility("default")))

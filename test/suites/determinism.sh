@@ -41,7 +41,7 @@ main() {
 
 # digest_of SRC NAME COMPILER LEVEL: what the program prints, into NAME.out; errors into NAME.log.
 digest_of() {
-    if "$3" -std=c++20 "$4" -I "$1" -I test/unit -o "$2" test/unit/digest.cpp "$1"/core/*.cpp -lfmt >"$2.log" 2>&1; then
+    if "$3" -std=c++20 "$4" -I "$1" -I test/unit -o "$2" test/unit/digest.cpp "$1"/core/*.cpp "$1"/core/*/*.cpp -lfmt >"$2.log" 2>&1; then
         "$2" >"$2.out" 2>>"$2.log" || echo "ended with $?" >>"$2.out"
     else
         echo 'did not compile' >"$2.out"

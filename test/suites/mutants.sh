@@ -72,7 +72,7 @@ copy_tree() {
     mkdir "$1/test" "$1/build"
     cp -a build/pgxs-built-for "$1/build"
     cp -a test/server.sh test/isolation "$1/test"
-    rm -f "$1/src/entry/validate.o"
+    rm -f "$1/src/entry/check/validate.o"
 }
 
 # run_specs OUTPUT INPUT EXPECTED SPEC...: 15 looks for the expected files in OUTPUT, later ones where we are.

@@ -23,10 +23,10 @@ main() {
     refuses 'core that includes pg' test/check_layers 'say src/core/error.hpp "#include \"pg/convert.hpp\""'
     refuses 'core that includes a server header' test/check_layers 'say src/core/error.hpp "#include <utils/uuid.h>"'
     refuses 'pg that includes entry' test/check_layers 'say src/pg/query.cpp "#include \"entry/settings.hpp\""'
-    refuses 'a server header outside its door' test/check_layers 'say src/entry/ledger.cpp "#include \"utils/acl.h\""'
-    refuses 'try in entry' test/check_layers 'say src/entry/ledger.cpp "void f() { try { } catch (...) { } }"'
+    refuses 'a server header outside its door' test/check_layers 'say src/entry/books/ledger.cpp "#include \"utils/acl.h\""'
+    refuses 'try in entry' test/check_layers 'say src/entry/books/ledger.cpp "void f() { try { } catch (...) { } }"'
     refuses 'PG_TRY in pg' test/check_layers 'say src/pg/query.cpp "void f() { PG_TRY(); }"'
-    refuses 'sigsetjmp in entry' test/check_layers 'say src/entry/ledger.cpp "int n = sigsetjmp(b, 0);"'
+    refuses 'sigsetjmp in entry' test/check_layers 'say src/entry/books/ledger.cpp "int n = sigsetjmp(b, 0);"'
     refuses 'throw in pg' test/check_layers 'say src/pg/query.cpp "void f() { throw 1; }"'
     refuses 'throw after a number with separators' test/check_layers "say src/pg/query.cpp \"int n = 10'000; void f() { throw 1; } int m = 20'000;\""
     refuses 'a source file outside the layers' test/check_layers 'touch src/helpers.cpp'

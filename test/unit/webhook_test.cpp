@@ -1,6 +1,6 @@
-// Proves what core/webhook.hpp promises: amounts against an oracle of wide integers, times against
+// Proves what core/webhook/text.hpp promises: amounts against an oracle of wide integers, times against
 // the calendar of <chrono>, the rest by hand.
-#include "core/webhook.hpp"
+#include "core/webhook/text.hpp"
 
 #include <array>
 #include <chrono>

@@ -19,7 +19,7 @@
 #include <array>
 #include <string_view>
 
-#include "entry/capture.hpp"
+#include "entry/views/capture.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/matview.hpp"

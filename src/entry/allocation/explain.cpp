@@ -7,7 +7,7 @@
 
 #include "core/explain.hpp"
 
-#include "entry/model.hpp"
+#include "entry/allocation/model.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"

@@ -4,9 +4,9 @@
 // checked when it is set, and the bindings of the acting roles are read once and forgotten when
 // tenant_bindings changes. A binding restricts; it never widens.
 
-#include "entry/tenancy.hpp"
+#include "entry/session/tenancy.hpp"
 
-#include "entry/settings.hpp"
+#include "entry/session/settings.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"

@@ -24,7 +24,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "entry/allocation.hpp"
+#include "entry/allocation/allocation.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"

@@ -1,12 +1,12 @@
 // allocation: see allocation.hpp.
 
-#include "entry/allocation.hpp"
+#include "entry/allocation/allocation.hpp"
 
 #include <algorithm>
 #include <array>
 #include <limits>
 
-#include "entry/settings.hpp"
+#include "entry/session/settings.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "entry/allocation.hpp"
+#include "entry/allocation/allocation.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"

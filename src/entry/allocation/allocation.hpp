@@ -15,7 +15,7 @@
 #include <span>
 #include <string_view>
 
-#include "entry/model.hpp"
+#include "entry/allocation/model.hpp"
 
 #include "pg/postgres.hpp"
 

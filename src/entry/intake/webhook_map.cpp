@@ -5,7 +5,7 @@
 #include <cctype>
 #include <limits>
 
-#include "entry/webhook.hpp"
+#include "entry/intake/webhook.hpp"
 
 #include "pg/boundary.hpp"
 

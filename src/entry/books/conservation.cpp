@@ -10,9 +10,9 @@
 
 #include <array>
 
-#include "entry/capture.hpp"
-#include "entry/model.hpp"
-#include "entry/tenancy.hpp"
+#include "entry/views/capture.hpp"
+#include "entry/allocation/model.hpp"
+#include "entry/session/tenancy.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 

@@ -34,13 +34,13 @@
 // checks do: the invoker may lack UPDATE, or may have switched the tenant before COMMIT. Relations
 // are found from the OID that fired and its foreign key, never by name.
 
-#include "entry/validate.hpp"
+#include "entry/check/validate.hpp"
 
 #include <algorithm>
 #include <array>
 #include <string_view>
 
-#include "entry/settings.hpp"
+#include "entry/session/settings.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"

@@ -4,7 +4,7 @@
 // them go, whole, wherever they stand; what the mapping of webhooks reads is not among them, so a
 // dead letter can still be retried.
 
-#include "entry/redact.hpp"
+#include "entry/intake/redact.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 -- refresh: the materialized views and what keeps them fresh.
 -- Nothing that depends on the clock is stored: it would make every refresh rewrite every row. Pages have room for
--- rows that are updated in place. 68-capture.sql logs what changes them: it must know every table they read.
+-- rows that are updated in place. 60-capture.sql logs what changes them: it must know every table they read.
 
 CREATE MATERIALIZED VIEW attribution.mv_realtime_revenue WITH (fillfactor = 85) AS
 SELECT t.id AS tenant_id,

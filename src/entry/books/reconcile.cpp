@@ -16,9 +16,9 @@
 #include <span>
 #include <string_view>
 
-#include "core/webhook.hpp"
-#include "entry/allocation.hpp"
-#include "entry/tenancy.hpp"
+#include "core/webhook/text.hpp"
+#include "entry/allocation/allocation.hpp"
+#include "entry/session/tenancy.hpp"
 #include "pg/backend.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"

@@ -1,13 +1,13 @@
 // ledger: allocations are posted once, and postings never change.
 
-#include "entry/ledger.hpp"
+#include "entry/books/ledger.hpp"
 
 #include <algorithm>
 #include <array>
 #include <string_view>
 
-#include "entry/allocation.hpp"
-#include "entry/tenancy.hpp"
+#include "entry/allocation/allocation.hpp"
+#include "entry/session/tenancy.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"

@@ -1,4 +1,4 @@
-#include "core/webhook.hpp"
+#include "core/webhook/text.hpp"
 
 #include <algorithm>
 #include <chrono>

@@ -1,13 +1,13 @@
 // ingest: an event comes in once, and a refund only up to what is left of its conversion.
 
-#include "entry/ingest.hpp"
+#include "entry/intake/ingest.hpp"
 
 #include <array>
 #include <cstring>
 #include <string_view>
 
-#include "entry/redact.hpp"
-#include "entry/validate.hpp"
+#include "entry/intake/redact.hpp"
+#include "entry/check/validate.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"

@@ -5,16 +5,16 @@
 // wrong with a delivery is never an error of the caller's transaction: it is stored whole, and
 // retry_dead_events() sends it through the very same code.
 
-#include "entry/webhook.hpp"
+#include "entry/intake/webhook.hpp"
 
 #include <algorithm>
 #include <array>
 
-#include "entry/ingest.hpp"
-#include "entry/model.hpp"
-#include "entry/redact.hpp"
-#include "entry/tenancy.hpp"
-#include "entry/validate.hpp"
+#include "entry/intake/ingest.hpp"
+#include "entry/allocation/model.hpp"
+#include "entry/intake/redact.hpp"
+#include "entry/session/tenancy.hpp"
+#include "entry/check/validate.hpp"
 #include "pg/boundary.hpp"
 #include "pg/query.hpp"
 

@@ -12,7 +12,7 @@
 // Either the writer committed before the refresher got the fence, and the snapshot sees its rows;
 // or the writer finds the fence taken and logs; or it comes later and sees a known view.
 
-#include "entry/capture.hpp"
+#include "entry/views/capture.hpp"
 
 #include <algorithm>
 #include <string_view>

@@ -3,7 +3,7 @@
 // Parameters are checked strictly, once, when the version is defined: a misspelt key would
 // otherwise give credit silently in another way, for ever.
 
-#include "entry/model.hpp"
+#include "entry/allocation/model.hpp"
 
 #include <algorithm>
 #include <array>
