@@ -8,7 +8,7 @@
 #include "entry/session/tenancy.hpp"
 #include "entry/check/validate.hpp"
 
-#include "pg/postgres.hpp"
+#include "pg/cache.hpp"
 
 extern "C" {
 #ifdef PG_MODULE_MAGIC_EXT
@@ -51,6 +51,7 @@ void _PG_init(void) {
         &redacted_keys_setting, default_redacted_keys, PGC_SUSET, 0, check_redacted_keys,
         assign_redacted_keys, nullptr);
     MarkGUCPrefixReserved("attribution");
+    attribution::pg::watch_relations();
     watch_tenant_bindings();
     watch_transactions();
     watch_logs();

@@ -1,7 +1,10 @@
 // A query that is prepared once per backend and run through SPI.
 #pragma once
 
-#include "pg/postgres.hpp"
+#include "pg/failure.hpp"
+#include "pg/named_rows.hpp"
+#include "pg/planning.hpp"
+#include "pg/procedure.hpp"
 
 namespace attribution::pg {
 
@@ -40,42 +43,10 @@ void stream(Query& query, Datum* values, const char* nulls, Receiver receive, vo
 void stream_as_of(Query& query, Snapshot snapshot, Receiver receive, void* state,
                   Datum* values = nullptr);
 
-/// Lets queries read the rows as a relation of this name, until the SPI connection ends.
-void name_rows(const char* name, TupleDesc columns, Tuplestorestate* rows);
-
-/// Errors that are not those of the data at hand: cancelling, full disks, locks that were not got,
-/// a transaction that may not write.
-bool is_of_the_session(const ErrorData* failure);
-
-/// Errors that may not come again: serialization failures and deadlocks.
-bool may_succeed_later(const ErrorData* failure);
-
 /// A query that is built at run time: `sql` must live as long as it is used; discard() frees the
 /// plan.
 Query one_uuid_query(const char* sql);
 void discard(Query& query);
-
-/// Plans made until restore_settings() avoid scans of whole tables: a plan that was made while a
-/// table was empty is kept after it grew. Returns what restore_settings() takes; an error restores
-/// by itself.
-int prefer_indexes();
-void restore_settings(int settings);
-
-/// Until restore_settings(): names in queries are the system's, whatever the caller's search_path
-/// is, and plans avoid scans of whole tables. For procedures that commit, which may not SET.
-int pin_settings();
-
-/// Until the subtransaction ends, no lock is waited for longer than that.
-void limit_lock_wait(int milliseconds);
-
-/// Raises 2D000 unless the procedure that was called may commit.
-void check_may_commit(FunctionCallInfo fcinfo, const char* procedure, const char* reason,
-                      const char* hint);
-
-/// Ends the transaction of a procedure and begins the next one, READ COMMITTED whatever the default
-/// is: each of its statements must see what was committed before the locks it waited for.
-void commit();
-void roll_back();
 
 /// Value of column `number` (from 1) in row `row` (from 0) of the last result.
 Datum result_value(uint64 row, int number, bool* isnull);

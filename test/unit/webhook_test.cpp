@@ -1,5 +1,5 @@
-// Proves what core/webhook/text.hpp promises: amounts against an oracle of wide integers, times against
-// the calendar of <chrono>, the rest by hand.
+// Proves what core/webhook/text.hpp promises: amounts against an oracle of wide integers, times
+// against the calendar of <chrono>, the rest by hand.
 #include "core/webhook/text.hpp"
 
 #include <array>

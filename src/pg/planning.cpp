@@ -1,0 +1,38 @@
+#include "pg/planning.hpp"
+
+namespace attribution::pg {
+namespace {
+
+void set_until_restored(const char* name, const char* value) {
+    set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+} // namespace
+
+int prefer_indexes() {
+    const int level = NewGUCNestLevel();
+    set_until_restored("enable_seqscan", "off");
+    // What is switched off counts as costly where nothing else will do, and would be compiled.
+    set_until_restored("jit", "off");
+    return level;
+}
+
+int pin_settings() {
+    const int level = prefer_indexes();
+    set_until_restored("search_path", "pg_catalog, pg_temp");
+    // In the order of an index and no further than the limit, not all that matches and sorted.
+    set_until_restored("enable_bitmapscan", "off");
+    set_until_restored("enable_sort", "off");
+    return level;
+}
+
+void limit_lock_wait(int milliseconds) {
+    if (LockTimeout == 0 || LockTimeout > milliseconds)
+        set_until_restored("lock_timeout", psprintf("%d", milliseconds));
+}
+
+void restore_settings(int settings) {
+    AtEOXact_GUC(true, settings);
+}
+
+} // namespace attribution::pg
