@@ -1,0 +1,34 @@
+#include "pg/own.hpp"
+
+namespace attribution::pg {
+namespace {
+
+constexpr const char* schema_name = "attribution";
+
+} // namespace
+
+Oid own_schema() {
+    return get_namespace_oid(schema_name, false);
+}
+
+Oid find_own_relation(const char* name) {
+    const Oid schema = get_namespace_oid(schema_name, true);
+    return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}
+
+Oid own_relation(const char* name) {
+    const Oid relation = find_own_relation(name);
+    if (!OidIsValid(relation))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("relation %s.%s does not exist", schema_name, name),
+                        errdetail("It is part of the extension attribution."),
+                        errhint("Restore it from the extension's installation script.")));
+    return relation;
+}
+
+Oid own_trigger_function(const char* name) {
+    List* qualified = list_make2(makeString(pstrdup(schema_name)), makeString(pstrdup(name)));
+    return LookupFuncName(qualified, 0, nullptr, false);
+}
+
+} // namespace attribution::pg
