@@ -534,11 +534,9 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
     refuse_rules(allocations);
     static constexpr std::array key = {"tenant_id", "event_id"};
     static constexpr std::array referenced = {"tenant_id", "id"};
-    const bool skip_check =
-        parents_are_locked &&
-        pg::inserts_check_only(allocations, key, own_table("attribution_events"), referenced);
-    if (skip_check)
-        pg::without_ordinary_triggers([&] { pg::run(insert, values); });
+    const pg::ForeignKey keys[] = {{key, own_table("attribution_events"), referenced}};
+    if (parents_are_locked)
+        pg::insert_without_key_checks(allocations, keys, [&](bool) { pg::run(insert, values); });
     else
         pg::run(insert, values);
     table_close(allocations, NoLock);
