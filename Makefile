@@ -4,13 +4,14 @@
 #   make install         copy them into the PostgreSQL of PG_CONFIG (default: pg_config)
 #   make installcheck    pg_regress and pg_isolation_regress against a running server (PGHOST, ...)
 #   make boundary-test   build the test module test/boundary
-#   make check-symbols   only PostgreSQL's entry points are exported
+#   make check-symbols   only PostgreSQL's entry points are exported, and nothing new of PostgreSQL is needed
 #   make check-layers    core <- pg <- entry, and one home for try and catch
 #   make check-version   META.json agrees with attribution.control
 #   make check-installed what `make install` puts lies in places of our own, and the pages' links lead somewhere
 #   make format          clang-format over src and test
 #   make tidy            clang-tidy over src/core
 #   make accept TEST=x   show the difference of one test and take its output as expected
+#   make accept-symbols  list in test/needed_symbols what the library needs of PostgreSQL
 #   make clean           remove what was built
 #   make help            this list
 #
@@ -116,4 +117,9 @@ check-installed:
 	$(MAKE) -s install DESTDIR=$(abspath build/installed)
 	PG_CONFIG=$(PG_CONFIG) test/check_installed build/installed
 
-.PHONY: install-pages uninstall-pages check-installed help boundary-test check-symbols check-layers check-version format tidy accept
+accept-symbols: $(shlib)
+	{ grep '^#' test/needed_symbols; test/check_symbols --needed $(shlib); } >test/needed_symbols.new
+	mv test/needed_symbols.new test/needed_symbols
+	git diff --stat test/needed_symbols
+
+.PHONY: accept-symbols install-pages uninstall-pages check-installed help boundary-test check-symbols check-layers check-version format tidy accept

@@ -150,7 +150,7 @@ edit() { perl -0pi -e "$2" "$1"; }
 libraries_with_more_are_refused() {
     local good='extern "C" { int Pg_magic_func() { return 1; } int _PG_init() { return 1; }
         int attribution_f() { return 1; } int pg_finfo_attribution_f() { return 1; } }'
-    library_of "$good"
+    library_of 'extern "C" int palloc();'"${good/return 1;/return palloc();}"
     keeps 'accepted: a library of entry points' test/check_symbols "$work/library.so"
     library_of "$good"' int helper() { return 1; }'
     refused_library 'a function'
@@ -160,6 +160,8 @@ libraries_with_more_are_refused() {
     refused_library 'a weak virtual table and a unique static'
     library_of "$good"' extern "C" int attribution_helper() { return 1; }'
     refused_library 'a helper that SQL does not call'
+    library_of 'extern "C" int heap_datum_check();'"${good/return 1;/return heap_datum_check();}"
+    refused_library 'a library that needs what earlier minor releases do not have'
     library_of 'extern "C" int attribution_f() { return 1; } extern "C" int pg_finfo_attribution_f() { return 1; }'
     refused_library 'a library PostgreSQL cannot load'
 }
