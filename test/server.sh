@@ -24,7 +24,8 @@
 # the clone may lie in a directory that only root can enter.
 #
 # Read:  PG_CONFIG (which PostgreSQL), CXX, WERROR, TMPDIR, ATTRIBUTION_DATA, ATTRIBUTION_NO_INSTALL=1
-#        (trust that every package is there).
+#        (trust that every package is there), ATTRIBUTION_CONF (last lines of every postgresql.conf),
+#        ATTRIBUTION_SERVER_ENV (words NAME=VALUE: variables of the server only).
 # Set:   ATTRIBUTION_ROOT, ATTRIBUTION_SERVER_SH, ATTRIBUTION_TMP, ATTRIBUTION_DATA ('' if there is
 #        none), PG_CONFIG, PG_MAJOR, PG_BIN; by server_start PGHOST PGPORT PGUSER PGDATABASE PATH.
 #
@@ -339,6 +340,7 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 CONF
         for line; do printf '%s\n' "$line"; done
+        printf '%s\n' "${ATTRIBUTION_CONF:-}"
     } >>"$dir/data/postgresql.conf"
     server_dir=$dir
     export PGHOST=$dir/s PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
@@ -348,7 +350,10 @@ CONF
 # Starts the server of server_dir (again, after server_stop keep). A plain child instead of pg_ctl's
 # daemon: its pid is known from the first moment on, so that no signal finds us without it.
 server_run() {
-    local words=("${as_server[@]}" "$PG_BIN/postgres" -D "$server_dir/data") started=$SECONDS
+    local words=("${as_server[@]}") started=$SECONDS
+    # shellcheck disable=SC2206 # words
+    if [ -n "${ATTRIBUTION_SERVER_ENV:-}" ]; then words+=(env $ATTRIBUTION_SERVER_ENV); fi
+    words+=("$PG_BIN/postgres" -D "$server_dir/data")
     pushd "$server_dir" >/dev/null || exit 1
     set -m # a group of its own: a terminal's Ctrl-C is for us, not for the server
     "${words[@]}" </dev/null >>"$server_dir/log" 2>&1 &
