@@ -20,6 +20,7 @@ namespace attribution::pg {
 core::Uuid uuid_of(Datum datum);
 Datum uuid_datum(const core::Uuid& uuid); // palloc'd
 const char* uuid_text(Datum datum);       // palloc'd
+const char* uuid_text(const core::Uuid& uuid);
 
 /// What uuid_in accepts, without its error: a check hook reports instead of raising, and every
 /// policy reads the setting.
@@ -57,5 +58,8 @@ std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t 
 
 /// Milliseconds since 1970, rounded down.
 std::int64_t unix_milliseconds(TimestampTz time);
+
+/// The time that is so many microseconds after 1970; at most year 9999.
+TimestampTz timestamp_of(std::int64_t unix_us);
 
 } // namespace attribution::pg
