@@ -108,7 +108,8 @@ PlannedStmt* planned_alone(const char* sql, const Oid* types, int type_count) {
     auto* query = linitial_node(
         Query, pg_analyze_and_rewrite_fixedparams(raw, sql, types, type_count, nullptr));
     PlannedStmt* planned = nullptr;
-    pg::while_set(&candidate.is_alone, [&] { planned = pg_plan_query(query, sql, 0, nullptr); });
+    pg::while_set(&candidate.is_alone, true,
+                  [&] { planned = pg_plan_query(query, sql, 0, nullptr); });
     return planned;
 }
 

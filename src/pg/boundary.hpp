@@ -178,34 +178,18 @@ template <class Body>
     return failure;
 }
 
-/// Runs PostgreSQL code while `flag` is true; it is false again also after an error.
-/// `body` is C: it owns nothing and throws nothing.
-template <class Body>
-void while_set(bool* flag, Body&& body) {
+/// Runs PostgreSQL code while `*variable` has another value; it has the old one again afterwards,
+/// also after an error. `body` is C: it owns nothing and throws nothing.
+template <class Value, class Body>
+void while_set(Value* variable, Value value, Body&& body) {
     static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
                   "the closure must own nothing: capture by reference");
-    *flag = true;
+    const Value before = *variable;
+    *variable = value;
     PG_TRY();
     { body(); }
     PG_FINALLY();
-    { *flag = false; }
-    PG_END_TRY();
-}
-
-/// Runs PostgreSQL code in which only ENABLE ALWAYS triggers fire, hence no foreign key of inserted
-/// rows is checked: for rows whose parents are locked. The variable behind
-/// session_replication_role, not the setting: that would discard every plan of the session.
-/// `body` is C: it owns nothing and throws nothing.
-template <class Body>
-void without_ordinary_triggers(Body&& body) {
-    static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
-                  "the closure must own nothing: capture by reference");
-    const int role = SessionReplicationRole;
-    SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
-    PG_TRY();
-    { body(); }
-    PG_FINALLY();
-    { SessionReplicationRole = role; }
+    { *variable = before; }
     PG_END_TRY();
 }
 

@@ -6,6 +6,7 @@
 
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
+#include "pg/foreign_key.hpp"
 #include "pg/named_rows.hpp"
 #include "pg/own.hpp"
 #include "pg/relation.hpp"
@@ -200,16 +201,16 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
         return 0;
     Relation allocations = open_allocations();
     std::uint64_t inserted = 0;
-    const bool skip_check =
-        parents_are_locked &&
-        pg::inserts_check_only(allocations, tenant_and_event,
-                               pg::own_relation("attribution_events"), tenant_and_id);
+    const auto run_insert = [&](bool) {
+        inserted = insert.run(rows->tenant_id, rows->model_version);
+    };
+    const pg::ForeignKey keys[] = {
+        {tenant_and_event, pg::own_relation("attribution_events"), tenant_and_id}};
     with_computed_allocations(rows, [&] {
-        if (skip_check)
-            pg::without_ordinary_triggers(
-                [&] { inserted = insert.run(rows->tenant_id, rows->model_version); });
+        if (parents_are_locked)
+            pg::insert_without_key_checks(allocations, keys, run_insert);
         else
-            inserted = insert.run(rows->tenant_id, rows->model_version);
+            run_insert(false);
     });
     table_close(allocations, NoLock);
     if (inserted < expected)

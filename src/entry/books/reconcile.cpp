@@ -338,10 +338,8 @@ int64 insert_settlements(Datum* values) {
     static constexpr std::array referenced = {"tenant_id", "id"};
     Relation table = table_open(pg::own_relation("reconciliation_settlements"), RowExclusiveLock);
     // The run is locked: a million checks that it exists would tell nothing.
-    if (pg::inserts_check_only(table, key, pg::own_relation("reconciliation_runs"), referenced))
-        pg::without_ordinary_triggers([&] { pg::run(insert, values); });
-    else
-        pg::run(insert, values);
+    const pg::ForeignKey keys[] = {{key, pg::own_relation("reconciliation_runs"), referenced}};
+    pg::insert_without_key_checks(table, keys, [&](bool) { pg::run(insert, values); });
     table_close(table, NoLock);
     return static_cast<int64>(SPI_processed);
 }
