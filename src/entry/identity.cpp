@@ -1,7 +1,5 @@
 // identity: ids and tie keys, see core/identity.hpp.
 
-#include <cinttypes>
-
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 
@@ -40,11 +38,7 @@ ATTRIBUTION_FUNCTION(attribution_allocation_tie_key) {
     const core::AllocationKey key = allocation_key(fcinfo);
     core::AllocationIdentity identity;
     pg::guarded([&] { identity = core::identify_allocation(key, 0); });
-    // numeric: bigint has no room for the upper half.
-    char digits[24];
-    snprintf(digits, sizeof digits, "%" PRIu64, identity.tie_key);
-    PG_RETURN_DATUM(DirectFunctionCall3(numeric_in, CStringGetDatum(digits),
-                                        ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+    PG_RETURN_DATUM(pg::tie_key_datum(identity.tie_key));
 }
 
 ATTRIBUTION_FUNCTION(attribution_keyed_event_id) {

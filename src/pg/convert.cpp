@@ -73,8 +73,24 @@ core::Decimal decimal_of(Datum numeric) {
     return decimal;
 }
 
+Datum scaled_numeric(std::int64_t value, int decimals) {
+    return NumericGetDatum(decimals == 0 ? int64_to_numeric(value)
+                                         : int64_div_fast_to_numeric(value, decimals));
+}
+
+Datum tie_key_datum(std::uint64_t tie_key) {
+    char digits[24];
+    snprintf(digits, sizeof digits, UINT64_FORMAT, tie_key);
+    return DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid),
+                               Int32GetDatum(-1));
+}
+
 void check_text(Datum text, const char* name) {
-    const std::size_t size = text_of(text).size();
+    check_text(text_of(text), name);
+}
+
+void check_text(std::string_view text, const char* name) {
+    const std::size_t size = text.size();
     if (size == 0)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", name)));

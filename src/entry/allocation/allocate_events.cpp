@@ -24,11 +24,16 @@
 #include <cstring>
 #include <string_view>
 
-#include "entry/allocation/allocation.hpp"
+#include "entry/allocation/journeys.hpp"
+#include "entry/allocation/model.hpp"
+#include "entry/allocation/refunds.hpp"
+#include "entry/session/tenancy.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
+#include "pg/own.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
+#include "pg/types.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -44,7 +49,7 @@ struct Counts {
 
 struct Run {
     Datum tenant_id, model_version, id;
-    const ModelDefinition* definition;
+    const core::ModelDefinition* definition;
     Counts counts;
     // The next page starts after (occurred_at, id), the first one at occurred_at.
     TimestampTz page_occurred_at, occurred_to;
@@ -75,7 +80,7 @@ struct Page {
 /// not be the caller's to name.
 void run_as_owner(const char* table, pg::Query& query, Datum* values, const char* nulls) {
     const int settings = pg::pin_settings();
-    const pg::OwnerRights rights = pg::act_as_owner(own_table(table));
+    const pg::OwnerRights rights = pg::act_as_owner(pg::own_relation(table));
     pg::run(query, values, nulls);
     pg::act_as_before(rights);
     pg::restore_settings(settings);
@@ -123,7 +128,7 @@ void update_run(const Run& run, const char* state, const char* error) {
 }
 
 /// Remembers why an event could not be allocated; once per run.
-void record_failure(Run* run, const pg_uuid_t* event_id, const ErrorData* failure) {
+void record_failure(Run* run, const core::Uuid* event_id, const ErrorData* failure) {
     static constinit pg::Query insert = {
         .sql = "INSERT INTO attribution.allocation_failures (tenant_id, run_id, event_id, "
                "error_code, message, detail, hint) VALUES ($1, $2, $3, $4, $5, $6, $7) "
@@ -135,11 +140,13 @@ void record_failure(Run* run, const pg_uuid_t* event_id, const ErrorData* failur
     const auto text = [](const char* string) {
         return string == nullptr ? Datum{0} : CStringGetTextDatum(string);
     };
-    Datum values[] = {
-        run->tenant_id,          run->id,
-        UUIDPGetDatum(event_id), CStringGetTextDatum(unpack_sql_state(failure->sqlerrcode)),
-        text(failure->message),  text(failure->detail),
-        text(failure->hint)};
+    Datum values[] = {run->tenant_id,
+                      run->id,
+                      PointerGetDatum(event_id),
+                      CStringGetTextDatum(unpack_sql_state(failure->sqlerrcode)),
+                      text(failure->message),
+                      text(failure->detail),
+                      text(failure->hint)};
     const char nulls[] = {' ',
                           ' ',
                           ' ',
@@ -250,10 +257,10 @@ std::span<Family> merge_families(std::span<Family> families) {
     return families.first(count);
 }
 
-std::span<Datum> conversion_ids(std::span<Family> families) {
-    const auto ids = pg::make_span<Datum>(families.size());
+std::span<const core::Uuid> conversion_ids(std::span<Family> families) {
+    const auto ids = pg::make_span<core::Uuid>(families.size());
     for (std::size_t i = 0; i < ids.size(); ++i)
-        ids[i] = UUIDPGetDatum(&families[i].conversion_id);
+        ids[i] = pg::uuid_of(UUIDPGetDatum(&families[i].conversion_id));
     return ids;
 }
 
@@ -271,7 +278,9 @@ void look_again(const Run& run, std::span<Family> families) {
         .parameter_types = {UUIDOID, UUIDARRAYOID, TEXTOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
         .plan = nullptr};
-    Datum values[] = {run.tenant_id, uuid_array(conversion_ids(families)), run.model_version};
+    Datum values[] = {run.tenant_id,
+                      pg::SqlType<std::span<const core::Uuid>>::to_datum(conversion_ids(families)),
+                      run.model_version};
     pg::run(find, values);
     for (uint64 row = 0; row < SPI_processed; ++row) {
         bool isnull;
@@ -294,20 +303,21 @@ enum class Part { all, conversion, next_refund };
 
 /// Allocates the families, sorted by conversion; all or nothing. `current` is the refund at work.
 Counts allocate_families(const Run& run, std::span<Family> families, bool is_repeated, Part part,
-                         pg_uuid_t* current) {
+                         core::Uuid* current) {
     const int settings = pg::pin_settings();
     if (is_repeated)
         look_again(run, families);
-    const std::span<Datum> ids = conversion_ids(families);
-    const std::span<Event> locked = lock_conversions(run.tenant_id, ids, LockAgainst::deletion);
-    Rows* rows = start_rows(run.tenant_id, run.model_version);
+    const core::Uuid tenant_id = pg::uuid_of(run.tenant_id);
+    const std::span<const core::Uuid> ids = conversion_ids(families);
+    const std::span<Event> locked = lock_conversions(tenant_id, ids, LockAgainst::deletion);
+    Rows* rows = start_rows(tenant_id, pg::text_of(run.model_version));
     std::uint64_t row_count = 0;
     std::uint64_t event_count = 0;
     if (part != Part::next_refund) {
         const auto waiting = pg::make_span<Event>(locked.size());
         std::size_t next = 0;
         for (const Event& event : locked) {
-            while (memcmp(DatumGetUUIDP(event.id), &families[next].conversion_id, UUID_LEN) != 0)
+            while (memcmp(&event.id, &families[next].conversion_id, UUID_LEN) != 0)
                 ++next; // gone
             if (families[next].conversion_waits)
                 waiting[event_count++] = event;
@@ -316,7 +326,7 @@ Counts allocate_families(const Run& run, std::span<Family> families, bool is_rep
         row_count = write_rows(rows, true);
     }
     if (part != Part::conversion && refunds_wait(*rows, ids)) {
-        lock_conversions(run.tenant_id, ids, LockAgainst::refunds);
+        lock_conversions(tenant_id, ids, LockAgainst::refunds);
         event_count += allocate_refunds(rows, ids, part == Part::next_refund, current, &row_count);
     }
     if (row_count > 0)
@@ -329,7 +339,7 @@ Counts allocate_families(const Run& run, std::span<Family> families, bool is_rep
 
 /// The same in a subtransaction; the error that undid it, or nullptr.
 ErrorData* try_families(Run* run, std::span<Family> families, bool is_repeated, Part part,
-                        Counts* done, pg_uuid_t* current) {
+                        Counts* done, core::Uuid* current) {
     Counts counts{};
     // Of its own, so that thousands of tries in a batch that is halved leave nothing behind.
     const MemoryContext memory =
@@ -352,7 +362,7 @@ ErrorData* try_families(Run* run, std::span<Family> families, bool is_repeated, 
 /// not the family's.
 ErrorData* allocate_piecemeal(Run* run, std::span<Family> family) {
     Counts done{};
-    pg_uuid_t current = family[0].conversion_id;
+    core::Uuid current = pg::uuid_of(UUIDPGetDatum(&family[0].conversion_id));
     ErrorData* failure = try_families(run, family, true, Part::conversion, &done, &current);
     // Another session has just allocated it: seen when looking again.
     if (failure != nullptr && failure->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
@@ -376,7 +386,7 @@ ErrorData* allocate_halves(Run* run, std::span<Family> families) {
     if (families.size() == 1)
         return allocate_piecemeal(run, families);
     Counts done{};
-    pg_uuid_t current{};
+    core::Uuid current{};
     ErrorData* failure = try_families(run, families, true, Part::all, &done, &current);
     if (failure == nullptr || pg::is_of_the_session(failure) || pg::may_succeed_later(failure))
         return failure;
@@ -389,7 +399,7 @@ ErrorData* allocate_halves(Run* run, std::span<Family> families) {
 /// What belongs to a batch, up to its COMMIT. Raises what ends the run or the transaction.
 void allocate_batch(Run* run, std::span<Family> families, bool is_repeated) {
     Counts done{};
-    pg_uuid_t current{};
+    core::Uuid current{};
     ErrorData* failure = try_families(run, families, is_repeated, Part::all, &done, &current);
     if (failure != nullptr && !pg::is_of_the_session(failure) && !pg::may_succeed_later(failure)) {
         const std::int64_t events_before = run->counts.events;
@@ -471,10 +481,12 @@ Run* start_run(FunctionCallInfo fcinfo) {
     run->batch_memory =
         AllocSetContextCreate(CurrentMemoryContext, "attribution batch", ALLOCSET_DEFAULT_SIZES);
     const int settings = pg::pin_settings();
-    check_tenant_exists(run->tenant_id);
-    run->definition = find_model(run->tenant_id, run->model_version, CurrentMemoryContext);
+    const core::Uuid tenant_id = pg::uuid_of(run->tenant_id);
+    const std::string_view model_version = pg::text_of(run->model_version);
+    check_tenant_exists(tenant_id);
+    run->definition = find_model(tenant_id, model_version, CurrentMemoryContext);
     if (run->definition == nullptr)
-        raise_unknown_model(run->tenant_id, run->model_version);
+        raise_unknown_model(tenant_id, model_version);
     insert_run(run, fcinfo);
     pg::restore_settings(settings);
     return run;

@@ -3,11 +3,9 @@
 // The one idea: what is stored explains itself. The weights in the rows and the revenue of the
 // event are all that the rule needs; journeys and models may have changed since, and are not asked.
 
-#include <cinttypes>
-
 #include "core/explain.hpp"
 
-#include "entry/allocation/model.hpp"
+#include "entry/allocation/event.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
@@ -43,7 +41,7 @@ core::Cents read_revenue(Datum tenant_id, Datum event_id) {
     Datum values[] = {tenant_id, event_id};
     run_stable(find_event, values);
     if (SPI_processed == 0)
-        raise_unknown_event(tenant_id, event_id);
+        raise_unknown_event(pg::uuid_of(tenant_id), pg::uuid_of(event_id));
     bool isnull;
     return DatumGetInt64(pg::result_value(0, 1, &isnull));
 }
@@ -138,14 +136,6 @@ void explain_rows(core::Cents total, std::span<ExplainedRow> rows,
     });
 }
 
-Datum tie_key_datum(std::uint64_t tie_key) {
-    // numeric: bigint has no room for the upper half.
-    char digits[24];
-    snprintf(digits, sizeof digits, "%" PRIu64, tie_key);
-    return DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid),
-                               Int32GetDatum(-1));
-}
-
 void return_rows(ReturnSetInfo* result, std::span<const ExplainedRow> rows,
                  std::span<const std::uint64_t> tie_keys) {
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -157,7 +147,7 @@ void return_rows(ReturnSetInfo* result, std::span<const ExplainedRow> rows,
                           Int64GetDatum(row.floor),
                           row.remainder,
                           Int32GetDatum(static_cast<int32>(row.rank)),
-                          tie_key_datum(tie_keys[i]),
+                          pg::tie_key_datum(tie_keys[i]),
                           Int64GetDatum(row.cents),
                           row.stored_cents};
         bool nulls[std::size(values)] = {};

@@ -6,10 +6,10 @@
 #include <array>
 #include <string_view>
 
-#include "entry/allocation/allocation.hpp"
 #include "entry/session/tenancy.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
+#include "pg/own.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
 
@@ -342,12 +342,12 @@ void insert_unchecked_where_possible(Relation ledger, Relation books, Insert&& i
     static constexpr std::array allocation = {"tenant_id", "allocation_id"};
     static constexpr std::array reverses = {"tenant_id", "reverses_id"};
     static constexpr std::array run = {"tenant_id", "reconciliation_run_id"};
-    const pg::ForeignKey keys_of_books[] = {{conversion, own_table("attribution_events"), id}};
+    const pg::ForeignKey keys_of_books[] = {{conversion, pg::own_relation("attribution_events"), id}};
     const pg::ForeignKey keys_of_postings[] = {
         {conversion, RelationGetRelid(books), conversion},
-        {allocation, own_table("attribution_allocations"), id},
+        {allocation, pg::own_relation("attribution_allocations"), id},
         {reverses, RelationGetRelid(ledger), id},
-        {run, own_table("reconciliation_runs"), id}};
+        {run, pg::own_relation("reconciliation_runs"), id}};
     if (pg::inserts_run_nothing_foreign(books, keys_of_books))
         pg::insert_without_key_checks(ledger, keys_of_postings, insert);
     else
@@ -374,8 +374,8 @@ int64 insert_postings(Relation ledger, Relation books, Datum* values) {
 /// Posts what is not posted and returns the number of rows. What is posted is decided under one
 /// snapshot, after all waits for tables; what follows only writes it.
 int64 post(Datum* values, const char* nulls, bool is_bounded) {
-    Relation books = table_open(own_table("ledger_books"), RowExclusiveLock);
-    Relation ledger = table_open(own_table("revenue_ledger"), RowExclusiveLock);
+    Relation books = table_open(pg::own_relation("ledger_books"), RowExclusiveLock);
+    Relation ledger = table_open(pg::own_relation("revenue_ledger"), RowExclusiveLock);
     Unposted unposted{.rows = tuplestore_begin_heap(false, false, work_mem),
                       .columns = unposted_columns(),
                       .count = 0,

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 
-#include "entry/allocation/model.hpp"
 #include "entry/intake/ingest.hpp"
 #include "entry/intake/stripe_refunds.hpp"
+#include "entry/session/tenancy.hpp"
 #include "pg/arena.hpp"
 #include "pg/boundary.hpp"
 #include "pg/statement.hpp"
@@ -27,7 +27,7 @@ Currency currency_of(const core::Uuid& tenant_id) {
         WHERE t.id = $1)sql"};
     const std::optional<Currency> currency = find.run(tenant_id).first();
     if (!currency) {
-        check_tenant_exists(PointerGetDatum(tenant_id.data()));
+        check_tenant_exists(tenant_id);
         elog(ERROR, "the tenant has no currency");
     }
     return *currency;

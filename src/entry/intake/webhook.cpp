@@ -1,8 +1,8 @@
 // webhook: deliveries of providers become events, and what cannot becomes a dead event.
 
-#include "entry/allocation/model.hpp"
 #include "entry/intake/dead_event.hpp"
 #include "entry/intake/intaking.hpp"
+#include "entry/session/tenancy.hpp"
 #include "pg/call.hpp"
 
 namespace attribution::entry {
@@ -31,7 +31,7 @@ Intaking read_arguments(FunctionCallInfo fcinfo, const char* message_name) {
 Datum finish(FunctionCallInfo fcinfo, Intaking* in) {
     SPI_connect();
     if (in->outcome == DeliveryOutcome::dead)
-        check_tenant_exists(PointerGetDatum(in->tenant_id.data()));
+        check_tenant_exists(in->tenant_id);
     else
         ingest_delivery(in);
     if (in->outcome == DeliveryOutcome::dead)

@@ -10,6 +10,7 @@
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
+#include "pg/statement.hpp"
 #include "pg/tuple.hpp"
 
 namespace attribution::entry {
@@ -161,6 +162,15 @@ void check_tenant(Datum tenant_id) {
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                     errmsg("tenant %s is not the current tenant", pg::uuid_text(tenant_id)),
                     errhint("Use SET LOCAL attribution.tenant_id in the transaction.")));
+}
+
+void check_tenant_exists(const core::Uuid& tenant_id) {
+    static constinit pg::Statement<std::int32_t(core::Uuid)> find{R"sql(
+        SELECT 1 FROM attribution.tenants WHERE id = $1)sql"};
+    if (find.run(tenant_id).empty())
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("tenant %s does not exist", pg::uuid_text(tenant_id)),
+                        errhint("Row security hides every tenant but attribution.tenant_id.")));
 }
 
 } // namespace attribution::entry

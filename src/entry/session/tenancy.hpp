@@ -14,4 +14,8 @@ void watch_tenant_bindings();
 /// Raises 42501 unless the caller may act for the tenant.
 void check_tenant(Datum tenant_id);
 
+/// Raises 22023 when there is no such tenant, or none that the caller may see. Inside an SPI
+/// connection.
+void check_tenant_exists(const core::Uuid& tenant_id);
+
 } // namespace attribution::entry
