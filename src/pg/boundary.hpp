@@ -22,6 +22,7 @@
 #include <new>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "pg/postgres.hpp"
 
@@ -178,18 +179,26 @@ template <class Body>
     return failure;
 }
 
-/// Runs PostgreSQL code while `flag` is true; it is false again also after an error.
-/// `body` is C: it owns nothing and throws nothing.
-template <class Body>
-void while_set(bool* flag, Body&& body) {
+/// Runs PostgreSQL code while `*variable` has the value; afterwards, also after an error, it has
+/// the value from before again. `body` is C: it owns nothing and throws nothing.
+template <class T, class Body>
+void while_set(T* variable, std::type_identity_t<T> value, Body&& body) {
     static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
                   "the closure must own nothing: capture by reference");
-    *flag = true;
+    static_assert(std::is_trivially_copyable_v<T>, "an error jumps over the value");
+    const T before = *variable;
+    *variable = value;
     PG_TRY();
     { body(); }
     PG_FINALLY();
-    { *flag = false; }
+    { *variable = before; }
     PG_END_TRY();
+}
+
+/// The same for a flag that is true meanwhile.
+template <class Body>
+void while_set(bool* flag, Body&& body) {
+    while_set(flag, true, std::forward<Body>(body));
 }
 
 /// Runs PostgreSQL code in which only ENABLE ALWAYS triggers fire, hence no foreign key of inserted
