@@ -4,12 +4,14 @@
 #   make install         copy them into the PostgreSQL of PG_CONFIG (default: pg_config)
 #   make installcheck    pg_regress and pg_isolation_regress against a running server (PGHOST, ...)
 #   make boundary-test   build the test module test/boundary
-#   make check-symbols   only PostgreSQL's entry points are exported
+#   make check-symbols   only PostgreSQL's entry points are exported, and nothing new of PostgreSQL is needed
 #   make check-layers    core <- pg <- entry, and one home for try and catch
 #   make check-version   META.json agrees with attribution.control
+#   make check-installed what `make install` puts lies in places of our own, and the pages' links lead somewhere
 #   make format          clang-format over src and test
 #   make tidy            clang-tidy over src/core
 #   make accept TEST=x   show the difference of one test and take its output as expected
+#   make accept-symbols  list in test/needed_symbols what the library needs of PostgreSQL
 #   make clean           remove what was built
 #   make help            this list
 #
@@ -29,7 +31,9 @@ INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
 DATA_built = attribution--$(EXTVERSION).sql
 # Empty variables must not look defined to PGXS: expand now.
 DATA := $(wildcard sql/upgrade/*.sql)
-DOCS := $(wildcard doc/*.md)
+# Not DOCS, which PGXS puts flat into a directory that all extensions share. The pages lie as they do here, so that
+# their links work.
+PAGES := $(wildcard README.md CHANGELOG.md CONTRIBUTING.md LICENSE bench/README.md doc/*.md doc/*.svg)
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test
@@ -67,6 +71,19 @@ override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
 attribution--$(EXTVERSION).sql: $(INSTALL_SQL) attribution.control
 	cat $(INSTALL_SQL) > $@
 
+ifdef docdir
+pages_directory = $(DESTDIR)$(docdir)/$(docmoduledir)/attribution
+
+install: install-pages
+install-pages:
+	$(MKDIR_P) $(foreach directory,$(sort $(dir $(PAGES))),'$(pages_directory)/$(directory)')
+	$(foreach page,$(PAGES),$(INSTALL_DATA) '$(srcdir)/$(page)' '$(pages_directory)/$(page)' &&) :
+
+uninstall: uninstall-pages
+uninstall-pages:
+	rm -rf '$(pages_directory)'
+endif
+
 help:
 	@sed -n 's/^#   \(make.*\)/  \1/p' Makefile
 
@@ -95,4 +112,14 @@ accept:
 	-diff -u expected/$(TEST).out results/$(TEST).out
 	cp results/$(TEST).out expected/$(TEST).out
 
-.PHONY: help boundary-test check-symbols check-layers check-version format tidy accept
+check-installed:
+	rm -rf build/installed
+	$(MAKE) -s install DESTDIR=$(abspath build/installed)
+	PG_CONFIG=$(PG_CONFIG) test/check_installed build/installed
+
+accept-symbols: $(shlib)
+	{ grep '^#' test/needed_symbols; test/check_symbols --needed $(shlib); } >test/needed_symbols.new
+	mv test/needed_symbols.new test/needed_symbols
+	git diff --stat test/needed_symbols
+
+.PHONY: accept-symbols install-pages uninstall-pages check-installed help boundary-test check-symbols check-layers check-version format tidy accept

@@ -1,5 +1,7 @@
 #include "pg/call.hpp"
 
+#include "pg/tuple.hpp"
+
 namespace attribution::pg {
 
 void detail::check_result_columns(TupleDesc columns, std::span<const Oid> types) {
@@ -20,7 +22,7 @@ ResultRows::ResultRows(FunctionCallInfo fcinfo) {
 }
 
 void ResultRows::add_row(Composite row) {
-    const HeapTupleHeader header = DatumGetHeapTupleHeader(row.datum);
+    const HeapTupleHeader header = row_of(row.datum);
     Assert(HeapTupleHeaderGetTypeId(header) == result_->setDesc->tdtypeid);
     HeapTupleData tuple{};
     tuple.t_len = HeapTupleHeaderGetDatumLength(header);

@@ -19,6 +19,7 @@ main() {
     keeps 'layers: core <- pg <- entry' test/check_layers
     keeps 'attribution.control is the only home of the version, META.json is valid' test/check_version
     keeps 'the installation script adopts nothing' adopts_nothing .
+    keeps 'what is installed lies in places of our own, and its links lead somewhere' installs_its_own
 
     refuses 'core that includes pg' test/check_layers 'say src/core/error.hpp "#include \"pg/convert.hpp\""'
     refuses 'core that includes a server header' test/check_layers 'say src/core/error.hpp "#include <utils/uuid.h>"'
@@ -54,6 +55,15 @@ main() {
         'say sql/install/90-access.sql "BEGIN" "IF NOT EXISTS (SELECT FROM pg_roles) THEN" "END IF; END;"'
     accepts 'CREATE OR REPLACE in a comment' adopts_nothing 'say sql/install/90-access.sql "-- no CREATE OR REPLACE"'
 
+    refuses_installed 'a page among those of other extensions' 'mv */attribution/doc/share.md .'
+    refuses_installed 'a script with a name of no extension' "touch '$work/copy$("$PG_CONFIG" --sharedir)/extension/validate.sql'"
+    refuses_installed 'a second library' "touch '$work/copy$("$PG_CONFIG" --pkglibdir)/helpers.so'"
+    refuses_installed 'a page whose picture is missing' 'rm */attribution/doc/refresh.svg'
+    refuses_installed 'a link to a page that is not installed' 'say */attribution/doc/share.md "[x](../demo/run)"'
+    refuses_installed 'a link that leaves the pages' 'say */attribution/doc/share.md "[x](../../../../../../../../etc/passwd)"'
+    refuses_installed 'a link to a heading that is not there' 'say */attribution/README.md "[x](doc/share.md#no-such-heading)"'
+    refuses_installed 'a heading that was renamed' 'edit */attribution/README.md "s/^(#+) Numbers/\${1} Figures/m"'
+
     libraries_with_more_are_refused
     suite_end
 }
@@ -66,6 +76,22 @@ library() {
 
 version() {
     sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control
+}
+
+# Installs into an empty directory and looks at what came.
+installs_its_own() {
+    rm -rf "$work/installed"
+    locked extension_make install DESTDIR="$work/installed" && test/check_installed "$work/installed"
+}
+
+# refuses_installed TEXT EDIT: the check fails on a copy of what was installed in which EDIT was made, in the
+# directory of the extensions' pages.
+refuses_installed() {
+    rm -rf "$work/copy"
+    cp -r "$work/installed" "$work/copy"
+    (cd "$work/copy$("$PG_CONFIG" --docdir)" && eval "$2")
+    if diff -rq "$work/installed" "$work/copy" >/dev/null; then die "the edit changes nothing: $2"; fi
+    if test/check_installed "$work/copy" >"$work/output" 2>&1; then not_ok "refused: $1"; else ok "refused: $1"; fi
 }
 
 # What CREATE OR REPLACE or IF NOT EXISTS finds already there becomes part of the extension, with the
@@ -106,11 +132,14 @@ broken_copy() {
         tar --extract --directory "$work/copy"
     (
         cd "$work/copy"
-        before=$(cat -- */* */*/* ./* 2>/dev/null | cksum)$(find . | cksum)
+        before=$(contents)
         eval "$1"
-        [ "$before" != "$(cat -- */* */*/* ./* 2>/dev/null | cksum)$(find . | cksum)" ] || die "the edit changes nothing: $1"
+        [ "$before" != "$(contents)" ] || die "the edit changes nothing: $1"
     )
 }
+
+# Names and checksums of all files here.
+contents() { find . -type f -exec cksum {} + | sort; }
 
 # say FILE LINE...: the lines come after the file's own.
 say() { printf '%s\n' "${@:2}" >>"$1"; }
@@ -121,7 +150,7 @@ edit() { perl -0pi -e "$2" "$1"; }
 libraries_with_more_are_refused() {
     local good='extern "C" { int Pg_magic_func() { return 1; } int _PG_init() { return 1; }
         int attribution_f() { return 1; } int pg_finfo_attribution_f() { return 1; } }'
-    library_of "$good"
+    library_of 'extern "C" int palloc();'"${good/return 1;/return palloc();}"
     keeps 'accepted: a library of entry points' test/check_symbols "$work/library.so"
     library_of "$good"' int helper() { return 1; }'
     refused_library 'a function'
@@ -131,13 +160,16 @@ libraries_with_more_are_refused() {
     refused_library 'a weak virtual table and a unique static'
     library_of "$good"' extern "C" int attribution_helper() { return 1; }'
     refused_library 'a helper that SQL does not call'
+    library_of 'extern "C" int heap_datum_check();'"${good/return 1;/return heap_datum_check();}"
+    refused_library 'a library that needs what earlier minor releases do not have'
     library_of 'extern "C" int attribution_f() { return 1; } extern "C" int pg_finfo_attribution_f() { return 1; }'
     refused_library 'a library PostgreSQL cannot load'
 }
 
 library_of() {
     printf '%s\n' "$1" >"$work/library.cpp"
-    "${CXX:-g++}" -shared -fPIC -o "$work/library.so" "$work/library.cpp"
+    # shellcheck disable=SC2086 # the compiler may be of two words
+    ${CXX:-g++} -shared -fPIC -o "$work/library.so" "$work/library.cpp"
 }
 
 refused_library() {

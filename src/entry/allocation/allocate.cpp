@@ -8,6 +8,7 @@
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
+#include "pg/tuple.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -238,7 +239,7 @@ void return_stored(ReturnSetInfo* result) {
     for (uint64 row = 0; row < SPI_processed; ++row) {
         bool isnull;
         const Datum whole = pg::result_value(row, 3, &isnull);
-        HeapTupleHeader header = DatumGetHeapTupleHeader(whole);
+        HeapTupleHeader header = pg::row_of(whole);
         HeapTupleData tuple{};
         tuple.t_len = HeapTupleHeaderGetDatumLength(header);
         tuple.t_data = header;

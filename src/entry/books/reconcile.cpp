@@ -24,6 +24,7 @@
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
+#include "pg/tuple.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -41,7 +42,7 @@ void check_arguments(FunctionCallInfo fcinfo, const char* function,
 /// The first column of the only row of the last result, copied to where the caller wants it.
 Datum single_row(MemoryContext memory) {
     bool isnull;
-    const HeapTupleHeader row = DatumGetHeapTupleHeader(pg::result_value(0, 1, &isnull));
+    const HeapTupleHeader row = pg::row_of(pg::result_value(0, 1, &isnull));
     const MemoryContext before = MemoryContextSwitchTo(memory);
     const Datum copy = datumCopy(HeapTupleHeaderGetDatum(row), false, -1);
     MemoryContextSwitchTo(before);

@@ -44,6 +44,7 @@
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
+#include "pg/tuple.hpp"
 
 // Test builds only (test/suites/mutants.sh): checks that lose the race, and points around the sums
 // where a test can hold a session. None of it is in a module that ships.
@@ -983,11 +984,11 @@ bool sums_to(const Tables* tables, Relation allocations, const Key& key, int64 r
     scan_index(allocations, tables->sum_index, snapshot,
                uuid_keys(tables->tenant_column, tables->event_column, key), [&](HeapTuple row) {
                    bool isnull;
-                   if (pg::text_of(heap_getattr(row, tables->model_column, columns, &isnull)) !=
+                   if (pg::text_of(pg::attribute(row, tables->model_column, columns, &isnull)) !=
                        model)
                        return true;
                    const int64 cents =
-                       DatumGetInt64(heap_getattr(row, tables->cents_column, columns, &isnull));
+                       DatumGetInt64(pg::attribute(row, tables->cents_column, columns, &isnull));
                    is_there = true;
                    is_plain = cents >= 0;
                    sum += cents;

@@ -10,6 +10,7 @@
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
+#include "pg/tuple.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -74,14 +75,14 @@ void read_binding() {
     for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext(scan));) {
         bool isnull;
         const char* name =
-            NameStr(*DatumGetName(heap_getattr(tuple, 1, RelationGetDescr(table), &isnull)));
+            NameStr(*DatumGetName(pg::attribute(tuple, 1, RelationGetDescr(table), &isnull)));
         bool is_ours = false;
         for (const NameData& ours : names)
             is_ours = is_ours || strcmp(NameStr(ours), name) == 0;
         if (!is_ours)
             continue;
         const pg_uuid_t tenant_id =
-            *DatumGetUUIDP(heap_getattr(tuple, 2, RelationGetDescr(table), &isnull));
+            *DatumGetUUIDP(pg::attribute(tuple, 2, RelationGetDescr(table), &isnull));
         binding.contradictory =
             binding.contradictory ||
             (binding.bound && memcmp(&binding.tenant_id, &tenant_id, UUID_LEN) != 0);
@@ -247,8 +248,8 @@ ATTRIBUTION_FUNCTION(attribution_keep_tenant_currency) {
         psprintf("SELECT 1 FROM %s WHERE tenant_id OPERATOR(pg_catalog.=) $1 LIMIT 1",
                  pg::qualified_name(events_id)));
     bool isnull;
-    Datum tenant_id = heap_getattr(trigger->tg_trigtuple, pg::column_number(tenants, "id"),
-                                   RelationGetDescr(tenants), &isnull);
+    Datum tenant_id = pg::attribute(trigger->tg_trigtuple, pg::column_number(tenants, "id"),
+                                    RelationGetDescr(tenants), &isnull);
     SPI_connect();
     const pg::OwnerRights rights = pg::act_as_owner(tenants_id);
     pg::run(lock, &tenant_id);

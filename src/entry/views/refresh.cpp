@@ -25,6 +25,7 @@
 #include "pg/matview.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
+#include "pg/tuple.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -499,7 +500,7 @@ Datum log_run(const Run& run, MemoryContext memory) {
     SPI_connect();
     pg::run(insert, values, nulls);
     bool isnull;
-    const HeapTupleHeader row = DatumGetHeapTupleHeader(pg::result_value(0, 1, &isnull));
+    const HeapTupleHeader row = pg::row_of(pg::result_value(0, 1, &isnull));
     const MemoryContext before = MemoryContextSwitchTo(memory);
     const Datum copy = datumCopy(HeapTupleHeaderGetDatum(row), false, -1);
     MemoryContextSwitchTo(before);
