@@ -51,7 +51,6 @@ void _PG_init(void) {
         assign_redacted_keys, nullptr);
     MarkGUCPrefixReserved("attribution");
     attribution::pg::watch_relations();
-    watch_tenant_bindings();
     watch_transactions();
     watch_logs();
     watch_ledgers();

@@ -59,6 +59,10 @@ const char* uuid_text(Datum datum) {
     return DatumGetCString(DirectFunctionCall1(uuid_out, datum));
 }
 
+const char* uuid_text(const core::Uuid& uuid) {
+    return uuid_text(PointerGetDatum(uuid.data()));
+}
+
 std::string_view text_of(Datum datum) {
     const text* value = DatumGetTextPP(datum);
     return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};
@@ -66,6 +70,13 @@ std::string_view text_of(Datum datum) {
 
 Datum text_datum(std::string_view text) {
     return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+}
+
+Datum numeric_datum(std::uint64_t number) {
+    char digits[24];
+    snprintf(digits, sizeof digits, UINT64_FORMAT, number);
+    return DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid),
+                               Int32GetDatum(-1));
 }
 
 core::Decimal decimal_of(Datum numeric) {

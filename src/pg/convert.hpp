@@ -20,6 +20,7 @@ namespace attribution::pg {
 core::Uuid uuid_of(Datum datum);
 Datum uuid_datum(const core::Uuid& uuid); // palloc'd
 const char* uuid_text(Datum datum);       // palloc'd
+const char* uuid_text(const core::Uuid& uuid);
 
 /// What uuid_in accepts, without its error: a check hook reports instead of raising, and every
 /// policy reads the setting.
@@ -28,6 +29,9 @@ bool parse_uuid(const char* text, pg_uuid_t* uuid);
 /// The bytes of a text value, detoasted; valid as long as the current memory context.
 std::string_view text_of(Datum datum);
 Datum text_datum(std::string_view text); // palloc'd
+
+/// A numeric of the number: bigint has no room for the upper half. palloc'd.
+Datum numeric_datum(std::uint64_t number);
 
 /// A numeric as the core reads it; the digits are palloc'd.
 core::Decimal decimal_of(Datum numeric);
