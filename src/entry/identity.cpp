@@ -40,7 +40,7 @@ ATTRIBUTION_FUNCTION(attribution_allocation_tie_key) {
     const core::AllocationKey key = allocation_key(fcinfo);
     core::AllocationIdentity identity;
     pg::guarded([&] { identity = core::identify_allocation(key, 0); });
-    PG_RETURN_DATUM(pg::numeric_datum(identity.tie_key));
+    PG_RETURN_DATUM(pg::tie_key_datum(identity.tie_key));
 }
 
 ATTRIBUTION_FUNCTION(attribution_keyed_event_id) {

@@ -72,9 +72,9 @@ Datum text_datum(std::string_view text) {
     return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
 }
 
-Datum numeric_datum(std::uint64_t number) {
+Datum tie_key_datum(std::uint64_t tie_key) {
     char digits[24];
-    snprintf(digits, sizeof digits, UINT64_FORMAT, number);
+    snprintf(digits, sizeof digits, UINT64_FORMAT, tie_key);
     return DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid),
                                Int32GetDatum(-1));
 }

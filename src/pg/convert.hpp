@@ -30,8 +30,8 @@ bool parse_uuid(const char* text, pg_uuid_t* uuid);
 std::string_view text_of(Datum datum);
 Datum text_datum(std::string_view text); // palloc'd
 
-/// A numeric of the number: bigint has no room for the upper half. palloc'd.
-Datum numeric_datum(std::uint64_t number);
+/// A tie key as numeric: bigint has no room for its upper half. palloc'd.
+Datum tie_key_datum(std::uint64_t tie_key);
 
 /// A numeric as the core reads it; the digits are palloc'd.
 core::Decimal decimal_of(Datum numeric);

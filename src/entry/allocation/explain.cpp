@@ -136,7 +136,7 @@ void explain_rows(core::Cents revenue, std::span<const StoredRow> rows,
                 result.add(row.channel, row.weight, std::string_view(explanation.exact_share),
                            explanation.floor, std::string_view(explanation.remainder),
                            static_cast<std::int32_t>(explanation.rank),
-                           pg::NumericDatum{pg::numeric_datum(tie_key)}, explanation.cents,
+                           pg::NumericDatum{pg::tie_key_datum(tie_key)}, explanation.cents,
                            row.cents);
                 MemoryContextSwitchTo(before);
                 MemoryContextReset(row_memory);
