@@ -129,13 +129,3 @@ CREATE FUNCTION attribution.define_model(tenant_id uuid, model_version text, met
 COMMENT ON FUNCTION attribution.define_model(uuid, text, text, jsonb) IS
 'Defines a model version of a tenant, once: the same definition again changes nothing, another one is refused (23505). method: first_touch, last_touch, last_non_direct, linear, position_based, time_decay, custom. parameters of all methods: lookback_days (30), exclude_channels; of last_non_direct: direct_channels (["direct"]); of position_based: position_weights ({"first": 40, "middle": 20, "last": 40}); of time_decay: half_life_days (7); of custom: channel_weights ({channel: weight}), default_weight (0), or none at all when the caller gives the weights of each event. 22023 for anything else.';
 REVOKE ALL ON FUNCTION attribution.define_model(uuid, text, text, jsonb) FROM PUBLIC;
-
-CREATE FUNCTION attribution.computed_allocations(
-    stream bigint, OUT id uuid, OUT event_id uuid, OUT channel text, OUT weight numeric, OUT ratio numeric,
-    OUT cents bigint, OUT correlation_id text)
-    RETURNS SETOF record
-    LANGUAGE c VOLATILE STRICT
-    AS 'MODULE_PATHNAME', 'attribution_computed_allocations';
-COMMENT ON FUNCTION attribution.computed_allocations(bigint) IS
-'Internal: the way of computed rows into the INSERT of the allocating functions. Called by anybody else it raises 22023.';
-REVOKE ALL ON FUNCTION attribution.computed_allocations(bigint) FROM PUBLIC;

@@ -49,7 +49,6 @@ BEGIN
         'attribution.retry_dead_events(uuid, text, text, integer, timestamptz, timestamptz, boolean), '
         'attribution.define_model(uuid, text, text, jsonb), '
         'attribution.allocate_event(uuid, uuid, text), attribution.allocate_event(uuid, uuid, text, text[], numeric[]), '
-        'attribution.computed_allocations(bigint), '
         'attribution.post_allocations(uuid, text, timestamptz, timestamptz) TO ' || grantee;
     EXECUTE 'GRANT EXECUTE ON PROCEDURE '
         'attribution.allocate_events(uuid, text, timestamptz, timestamptz, integer, uuid, bigint, bigint, bigint) TO ' || grantee;

@@ -23,6 +23,9 @@ namespace attribution::core {
 
 using Uuid = std::array<std::uint8_t, 16>; // network byte order, as PostgreSQL stores it
 
+/// The longest channel, model version or key, in bytes.
+inline constexpr std::size_t max_text_bytes = 255;
+
 /// The UUID that a text is for PostgreSQL: 32 hexadecimal digits, a hyphen allowed after each four
 /// of them, in braces or not.
 std::optional<Uuid> parse_uuid(std::string_view text) noexcept;

@@ -22,7 +22,6 @@
 #include <new>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 
 #include "pg/postgres.hpp"
 
@@ -179,42 +178,19 @@ template <class Body>
     return failure;
 }
 
-/// Runs PostgreSQL code while `*variable` has the value; afterwards, also after an error, it has
-/// the value from before again. `body` is C: it owns nothing and throws nothing.
-template <class T, class Body>
-void while_set(T* variable, std::type_identity_t<T> value, Body&& body) {
+/// Runs PostgreSQL code while `*variable` has another value; it has the old one again afterwards,
+/// also after an error. `body` is C: it owns nothing and throws nothing.
+template <class Value, class Body>
+void while_set(Value* variable, std::type_identity_t<Value> value, Body&& body) {
     static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
                   "the closure must own nothing: capture by reference");
-    static_assert(std::is_trivially_copyable_v<T>, "an error jumps over the value");
-    const T before = *variable;
+    static_assert(std::is_trivially_copyable_v<Value>, "an error jumps over the value");
+    const Value before = *variable;
     *variable = value;
     PG_TRY();
     { body(); }
     PG_FINALLY();
     { *variable = before; }
-    PG_END_TRY();
-}
-
-/// The same for a flag that is true meanwhile.
-template <class Body>
-void while_set(bool* flag, Body&& body) {
-    while_set(flag, true, std::forward<Body>(body));
-}
-
-/// Runs PostgreSQL code in which only ENABLE ALWAYS triggers fire, hence no foreign key of inserted
-/// rows is checked: for rows whose parents are locked. The variable behind
-/// session_replication_role, not the setting: that would discard every plan of the session.
-/// `body` is C: it owns nothing and throws nothing.
-template <class Body>
-void without_ordinary_triggers(Body&& body) {
-    static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
-                  "the closure must own nothing: capture by reference");
-    const int role = SessionReplicationRole;
-    SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
-    PG_TRY();
-    { body(); }
-    PG_FINALLY();
-    { SessionReplicationRole = role; }
     PG_END_TRY();
 }
 

@@ -30,17 +30,20 @@ bool parse_uuid(const char* text, pg_uuid_t* uuid);
 std::string_view text_of(Datum datum);
 Datum text_datum(std::string_view text); // palloc'd
 
-/// A tie key as numeric: bigint has no room for its upper half. palloc'd.
-Datum tie_key_datum(std::uint64_t tie_key);
-
 /// A numeric as the core reads it; the digits are palloc'd.
 core::Decimal decimal_of(Datum numeric);
 
-/// The longest channel, model version or key, in bytes.
-inline constexpr std::size_t max_text_bytes = 255;
+/// The numeric value * 10^-decimals, palloc'd, with that many decimals shown.
+Datum scaled_numeric(std::int64_t value, int decimals);
+
+/// A tie key as numeric: bigint has no room for its upper half. palloc'd.
+Datum tie_key_datum(std::uint64_t tie_key);
+
+using core::max_text_bytes;
 
 /// Raises 22023 for an empty text and 54000 for one above max_text_bytes; `name` is what the user
 /// calls the argument.
+void check_text(std::string_view text, const char* name);
 void check_text(Datum text, const char* name);
 
 /// Raises 22004 for the first NULL among the named arguments.
@@ -61,5 +64,8 @@ std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t 
 
 /// Milliseconds since 1970, rounded down.
 std::int64_t unix_milliseconds(TimestampTz time);
+
+/// The time that is so many microseconds after 1970; at most year 9999.
+TimestampTz timestamp_of(std::int64_t unix_us);
 
 } // namespace attribution::pg

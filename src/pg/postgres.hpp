@@ -6,11 +6,14 @@
 #pragma once
 
 #include "core/apportion.hpp"
+#include "core/arena.hpp"
 #include "core/error.hpp"
 #include "core/identity.hpp"
+#include "core/json.hpp"
 #include "core/model.hpp"
+#include "core/redact.hpp"
 #include "core/refund.hpp"
-#include "core/webhook/text.hpp"
+#include "core/webhook/delivery.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.
 #define PGDLLEXPORT __attribute__((visibility("default")))
@@ -29,12 +32,15 @@ extern "C" {
 #include "catalog/dependency.h"        // members of extensions
 #include "catalog/namespace.h"         // names of relations
 #include "catalog/pg_am.h"             // kinds of indexes
+#include "catalog/pg_cast.h"           // casts that somebody added
 #include "catalog/pg_class.h"          // relation kinds and owners
 #include "catalog/pg_constraint.h"     // foreign keys lead from allocations to events
+#include "catalog/pg_language.h"       // functions in C
 #include "catalog/pg_proc.h"           // trigger functions
 #include "catalog/pg_trigger.h"        // what fires on what
 #include "catalog/pg_type.h"           // type OIDs of query parameters
 #include "commands/event_trigger.h"    // REFRESH made by hand
+#include "commands/extension.h"        // this extension
 #include "commands/tablecmds.h"        // views that are in use
 #include "commands/trigger.h"          // trigger data
 #include "common/hashfn.h"             // advisory locks on tenants
@@ -45,6 +51,7 @@ extern "C" {
 #include "funcapi.h"                   // sets of rows
 #include "mb/pg_wchar.h"               // characters in the server's encoding
 #include "miscadmin.h"                 // user ids and interrupts
+#include "nodes/nodeFuncs.h"           // walking over expressions
 #include "nodes/params.h"              // parameters of streamed queries
 #include "nodes/plannodes.h"           // which index a plan reads
 #include "optimizer/optimizer.h"       // columns in expressions
@@ -52,6 +59,7 @@ extern "C" {
 #include "parser/parse_coerce.h"       // types with the same bytes
 #include "parser/parse_func.h"         // functions by name
 #include "replication/logicalworker.h" // rows that come from a publisher
+#include "rewrite/rowsecurity.h"       // policies
 #include "storage/bufmgr.h"            // sizes of relations in blocks
 #include "storage/lmgr.h"              // locks on relations
 #include "storage/lock.h"              // the advisory lock of a refresher

@@ -5,82 +5,6 @@
 #include "pg/types.hpp"
 
 namespace attribution::pg {
-namespace {
-
-/// The foreign key behind one of PostgreSQL's own triggers, if it starts at column `column` of the
-/// referencing relation.
-bool starts_at_column(Oid constraint, const char* column) {
-    HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
-    if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for constraint %u", constraint);
-    const auto* form = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
-    bool found = false;
-    if (form->contype == CONSTRAINT_FOREIGN) {
-        const AttrNumber wanted = get_attnum(form->conrelid, column);
-        int count;
-        AttrNumber columns[INDEX_MAX_KEYS];
-        AttrNumber referenced[INDEX_MAX_KEYS];
-        DeconstructFkConstraintRow(tuple, &count, columns, referenced, nullptr, nullptr, nullptr,
-                                   nullptr, nullptr);
-        for (int i = 0; i < count; ++i)
-            found = found || columns[i] == wanted;
-    }
-    ReleaseSysCache(tuple);
-    return found;
-}
-
-/// True when PostgreSQL's own trigger on the referencing relation checks just this foreign key,
-/// with its columns in this order.
-bool is_checked_by(const Trigger& trigger, const ForeignKey& key) {
-    if (trigger.tgconstrrelid != key.parent)
-        return false;
-    HeapTuple tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(trigger.tgconstraint));
-    if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for constraint %u", trigger.tgconstraint);
-    const auto* form = reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple));
-    int count;
-    AttrNumber from[INDEX_MAX_KEYS];
-    AttrNumber to[INDEX_MAX_KEYS];
-    DeconstructFkConstraintRow(tuple, &count, from, to, nullptr, nullptr, nullptr, nullptr,
-                               nullptr);
-    bool same = static_cast<std::size_t>(count) == key.columns.size();
-    for (std::size_t i = 0; same && i < key.columns.size(); ++i)
-        same = from[i] == get_attnum(form->conrelid, key.columns[i]) &&
-               to[i] == get_attnum(form->confrelid, key.referenced_columns[i]);
-    ReleaseSysCache(tuple);
-    return same;
-}
-
-bool has_trigger(Oid relation_id, Oid function) {
-    Relation relation = relation_open(relation_id, AccessShareLock);
-    const TriggerDesc* triggers = relation->trigdesc;
-    bool found = false;
-    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i)
-        found = found || triggers->triggers[i].tgfoid == function;
-    relation_close(relation, AccessShareLock);
-    return found;
-}
-
-/// A copy: whoever opens another relation or reads the catalog may find the relation's own triggers
-/// rebuilt afterwards, and the old ones freed.
-const TriggerDesc* triggers_of(Relation relation) {
-    return CopyTriggerDesc(relation->trigdesc);
-}
-
-Oid across_foreign_key(Relation relation, int trigger_kind, const char* column,
-                       Oid trigger_function) {
-    const TriggerDesc* triggers = triggers_of(relation);
-    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
-        const Trigger& trigger = triggers->triggers[i];
-        if (RI_FKey_trigger_type(trigger.tgfoid) == trigger_kind &&
-            OidIsValid(trigger.tgconstraint) && starts_at_column(trigger.tgconstraint, column) &&
-            has_trigger(trigger.tgconstrrelid, trigger_function))
-            return trigger.tgconstrrelid;
-    }
-    return InvalidOid;
-}
-
-} // namespace
 
 const char* qualified_name(Oid relation) {
     return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
@@ -100,51 +24,6 @@ Oid sibling_function(Oid function, const char* name) {
     char* schema = get_namespace_name(get_func_namespace(function));
     return LookupFuncName(list_make2(makeString(schema), makeString(pstrdup(name))), 0, nullptr,
                           false);
-}
-
-Oid referenced_relation(Relation child, const char* column, Oid trigger_function) {
-    const Oid parent = across_foreign_key(child, RI_TRIGGER_FK, column, trigger_function);
-    if (!OidIsValid(parent))
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-                 errmsg("relation \"%s\" has lost its foreign key on column %s",
-                        RelationGetRelationName(child), column),
-                 errdetail("Its triggers find the referenced rows through that foreign key."),
-                 errhint("Restore the foreign key of the extension's installation script.")));
-    return parent;
-}
-
-Oid referencing_relation(Relation parent, const char* column, Oid trigger_function) {
-    return across_foreign_key(parent, RI_TRIGGER_PK, column, trigger_function);
-}
-
-bool inserts_check_only(Relation child, std::span<const ForeignKey> keys) {
-    if (child->rd_rules != nullptr)
-        return false;
-    const TriggerDesc* triggers = triggers_of(child);
-    const Oid extension = getExtensionOfObject(RelationRelationId, RelationGetRelid(child));
-    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
-        const Trigger& trigger = triggers->triggers[i];
-        if (!TRIGGER_FOR_INSERT(trigger.tgtype) || trigger.tgenabled == TRIGGER_DISABLED)
-            continue;
-        if (RI_FKey_trigger_type(trigger.tgfoid) == RI_TRIGGER_FK &&
-            std::any_of(keys.begin(), keys.end(),
-                        [&](const ForeignKey& key) { return is_checked_by(trigger, key); }))
-            continue;
-        // What a trigger of somebody else does in turn has triggers and keys of its own.
-        if ((trigger.tgenabled != TRIGGER_FIRES_ALWAYS &&
-             trigger.tgenabled != TRIGGER_FIRES_ON_REPLICA) ||
-            !OidIsValid(extension) ||
-            getExtensionOfObject(ProcedureRelationId, trigger.tgfoid) != extension)
-            return false;
-    }
-    return true;
-}
-
-bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
-                        std::span<const char* const> referenced_columns) {
-    const ForeignKey key = {columns, parent, referenced_columns};
-    return inserts_check_only(child, std::span(&key, 1));
 }
 
 namespace {

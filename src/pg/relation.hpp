@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "pg/postgres.hpp"
+#include "pg/foreign_key.hpp"
 
 namespace attribution::pg {
 
@@ -15,30 +15,6 @@ bool is_owner(Oid relation, Oid role);
 
 /// The function of this name, without arguments, in the schema of another function.
 Oid sibling_function(Oid function, const char* name);
-
-/// The relation that a foreign key on column `column` of `child` references and that has a trigger
-/// calling `trigger_function`: users may add foreign keys of their own, on both sides. Raises when
-/// there is none.
-Oid referenced_relation(Relation child, const char* column, Oid trigger_function);
-
-/// The relation that references `parent` through a foreign key on its column `column` and that has
-/// a trigger calling `trigger_function`; InvalidOid when there is none.
-Oid referencing_relation(Relation parent, const char* column, Oid trigger_function);
-
-/// A foreign key: from columns of one relation to columns of `parent`.
-struct ForeignKey {
-    std::span<const char* const> columns;
-    Oid parent;
-    std::span<const char* const> referenced_columns;
-};
-
-/// True when all that an INSERT into `child` sets off is triggers of this extension, ENABLE ALWAYS
-/// or for replicated rows, and the checks of these foreign keys.
-bool inserts_check_only(Relation child, std::span<const ForeignKey> keys);
-
-/// The same for one: columns `columns` to `referenced_columns` of `parent`.
-bool inserts_check_only(Relation child, std::span<const char* const> columns, Oid parent,
-                        std::span<const char* const> referenced_columns);
 
 /// A btree index that finds rows by equality of its first columns, which are these: complete, or
 /// without only the rows where one of them is null. InvalidOid when there is none, or where rows

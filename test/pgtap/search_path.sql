@@ -134,7 +134,6 @@ FROM (VALUES
     -- What it does outside a function, under attack too: test/sql/allocate_events.sql.
     ('tap_writer', 'attribution.allocate_events(uuid,text,timestamp with time zone,timestamp with time zone,integer,uuid,bigint,bigint,bigint)',
         'CALL attribution.allocate_events(%1$L, ''linear of A'')'),
-    ('tap_writer', 'attribution.computed_allocations(bigint)', 'SELECT r FROM attribution.computed_allocations(1) r'),
     ('tap_writer', 'attribution.post_allocations(uuid,text,timestamp with time zone,timestamp with time zone)',
         'SELECT attribution.post_allocations(%1$L, ''model of A'', ''2000-01-01'', ''2100-01-01'')'),
     ('tap_operator', 'attribution.refresh(text,text)',

@@ -263,7 +263,6 @@ INSERT INTO call VALUES
     -- test/sql/allocate_events.sql lets it run.
     ('attribution.allocate_events(uuid,text,timestamp with time zone,timestamp with time zone,integer,uuid,bigint,bigint,bigint)', 2, true,
         'CALL attribution.allocate_events(%1$L, replace(%3$L, ''model'', ''linear''))'),
-    ('attribution.computed_allocations(bigint)', 2, true, 'SELECT string_agg(r::text, '' '') FROM attribution.computed_allocations(1) r'),
     ('attribution.post_allocations(uuid,text,timestamp with time zone,timestamp with time zone)', 2, false,
         'SELECT attribution.post_allocations(%1$L, %3$L)'),
     ('attribution.refresh(text,text)', 3, true, 'SELECT attribution.refresh(''mv_realtime_revenue'')'),
@@ -302,12 +301,12 @@ FROM access a, call c,
      pg_temp.run_as(a.role_name, t.id, format(c.statement, g.id, g.event_id, g.model_version)) AS s
 WHERE a.level > 0;
 
--- 2D000: they would have committed. 22023: no computed rows wait.
+-- 2D000: they would have committed.
 SELECT is_empty($$
     SELECT role_name, name, state, message, result FROM called
     WHERE tenant = 'A' AND given = 'A' AND access >= level
       AND NOT (state = '00000' AND result IS NOT NULL) AND (regexp_replace(name, '\(.*', ''), state) NOT IN
-          (('attribution.refresh_all', '2D000'), ('attribution.allocate_events', '2D000'), ('attribution.reconcile', '2D000'), ('attribution.computed_allocations', '22023'))
+          (('attribution.refresh_all', '2D000'), ('attribution.allocate_events', '2D000'), ('attribution.reconcile', '2D000'))
 $$, 'each role can do for its own tenant what its access says');
 SELECT is_empty($$
     SELECT role_name, name, tenant, given, state, result FROM called WHERE access < level AND state <> '42501'

@@ -256,7 +256,7 @@ CALL pg_temp.attempt($$SELECT pg_temp.allocate('{a}', '{1}', event_id => 'a110ca
 CALL pg_temp.attempt($$SELECT pg_temp.allocate('{a}', '{1}', event_id => 'a110ca7e-0000-4000-8000-0000000000e3')$$);
 SELECT count(*) AS rows_of_bad_calls FROM attribution.attribution_allocations WHERE tenant_id = :tenant AND model_version = 'bad';
 SELECT count(*) AS models_of_bad_calls FROM attribution.attribution_models WHERE tenant_id = :tenant AND model_version IN ('', 'bad');
--- A model that makes its own weights takes none from the caller.
+-- A model that makes its weights itself takes none from the caller.
 INSERT INTO attribution.attribution_models (tenant_id, model_version, method) VALUES (:tenant, 'linear', 'linear');
 INSERT INTO attribution.attribution_models (tenant_id, model_version, method, parameters) VALUES (:tenant, 'weighted', 'custom', '{"email": 2}');
 CALL pg_temp.attempt($$SELECT pg_temp.allocate('{a}', '{1}', 'linear')$$);

@@ -246,8 +246,6 @@ CALL pg_temp.attempt($$SELECT attribution.allocate_event('30de1000-0000-4000-800
 CALL pg_temp.attempt($$SELECT attribution.allocate_event(NULL, '30de1000-0000-4000-a000-000000000001', 'linear')$$);
 CALL pg_temp.attempt($$SELECT attribution.allocate_event('30de1000-0000-4000-8000-00000000000a', NULL, 'linear')$$);
 CALL pg_temp.attempt($$SELECT attribution.allocate_event('30de1000-0000-4000-8000-00000000000a', '30de1000-0000-4000-a000-000000000001', NULL)$$);
-CALL pg_temp.attempt($$SELECT attribution.computed_allocations(0)$$);
-CALL pg_temp.attempt($$SELECT * FROM attribution.computed_allocations(-1)$$);
 BEGIN READ ONLY;
 SELECT attribution.allocate_event(:tenant, '30de1000-0000-4000-a000-000000000001', 'linear');
 ROLLBACK;

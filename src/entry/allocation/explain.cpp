@@ -5,7 +5,7 @@
 
 #include "core/explain.hpp"
 
-#include "entry/allocation/model.hpp"
+#include "entry/allocation/event.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/statement.hpp"
@@ -38,7 +38,7 @@ core::Cents read_revenue(const Subject& subject) {
         pg::Plan::chosen};
     const auto revenue = find.run_stable(subject.tenant_id, subject.event_id).first();
     if (!revenue)
-        raise_unknown_event(pg::uuid_datum(subject.tenant_id), pg::uuid_datum(subject.event_id));
+        raise_unknown_event(subject.tenant_id, subject.event_id);
     return *revenue;
 }
 

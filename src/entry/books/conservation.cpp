@@ -11,7 +11,7 @@
 #include <array>
 
 #include "entry/views/capture.hpp"
-#include "entry/allocation/model.hpp"
+
 #include "entry/session/tenancy.hpp"
 #include "pg/convert.hpp"
 #include "pg/query.hpp"
@@ -178,7 +178,7 @@ ATTRIBUTION_FUNCTION(attribution_conservation) {
     entry::check_tenant(tenant_id);
     InitMaterializedSRF(fcinfo, 0);
     SPI_connect();
-    entry::check_tenant_exists(tenant_id);
+    entry::check_tenant_exists(pg::uuid_of(tenant_id));
     entry::View revenue = entry::open_view("mv_realtime_revenue");
     entry::View summary = entry::open_view("mv_allocation_summary");
     CommandCounterIncrement();

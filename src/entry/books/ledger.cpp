@@ -6,10 +6,10 @@
 #include <array>
 #include <string_view>
 
-#include "entry/allocation/allocation.hpp"
 #include "entry/session/tenancy.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
+#include "pg/own.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
 
@@ -332,23 +332,26 @@ void open_books(Datum* values) {
         raise_other_book(values);
 }
 
-/// True when postings need no check, neither of what they say nor of their foreign keys: nobody
-/// else's trigger has a hand in them. The allocations are locked and so are the books, which nobody
-/// turned away; the other keys are null.
-bool postings_are_sure(Relation ledger, Relation books) {
+/// Calls insert(is_unchecked) to insert postings. Neither what they say nor their foreign keys need
+/// a check where nobody else's trigger has a hand in them, nor in the books: the allocations are
+/// locked and so are the books, which were opened just now; the other keys are null.
+template <class Insert>
+void insert_unchecked_where_possible(Relation ledger, Relation books, Insert&& insert) {
     static constexpr std::array id = {"tenant_id", "id"};
     static constexpr std::array conversion = {"tenant_id", "conversion_id"};
     static constexpr std::array allocation = {"tenant_id", "allocation_id"};
     static constexpr std::array reverses = {"tenant_id", "reverses_id"};
     static constexpr std::array run = {"tenant_id", "reconciliation_run_id"};
-    const pg::ForeignKey keys_of_books[] = {{conversion, own_table("attribution_events"), id}};
+    const pg::ForeignKey keys_of_books[] = {{conversion, pg::own_relation("attribution_events"), id}};
     const pg::ForeignKey keys_of_postings[] = {
         {conversion, RelationGetRelid(books), conversion},
-        {allocation, own_table("attribution_allocations"), id},
+        {allocation, pg::own_relation("attribution_allocations"), id},
         {reverses, RelationGetRelid(ledger), id},
-        {run, own_table("reconciliation_runs"), id}};
-    return pg::inserts_check_only(books, keys_of_books) &&
-           pg::inserts_check_only(ledger, keys_of_postings);
+        {run, pg::own_relation("reconciliation_runs"), id}};
+    if (pg::inserts_run_nothing_foreign(books, keys_of_books))
+        pg::insert_without_key_checks(ledger, keys_of_postings, insert);
+    else
+        insert(false);
 }
 
 /// Returns how many another session has not posted meanwhile.
@@ -362,19 +365,17 @@ int64 insert_postings(Relation ledger, Relation books, Datum* values) {
         .parameter_types = {UUIDOID},
         .cursor_options = CURSOR_OPT_GENERIC_PLAN,
         .plan = nullptr};
-    if (postings_are_sure(ledger, books))
-        pg::while_set(&is_copying,
-                      [&] { pg::without_ordinary_triggers([&] { pg::run(insert, values); }); });
-    else
-        pg::run(insert, values);
+    insert_unchecked_where_possible(ledger, books, [&](bool is_unchecked) {
+        pg::while_set(&is_copying, is_unchecked, [&] { pg::run(insert, values); });
+    });
     return static_cast<int64>(SPI_processed);
 }
 
 /// Posts what is not posted and returns the number of rows. What is posted is decided under one
 /// snapshot, after all waits for tables; what follows only writes it.
 int64 post(Datum* values, const char* nulls, bool is_bounded) {
-    Relation books = table_open(own_table("ledger_books"), RowExclusiveLock);
-    Relation ledger = table_open(own_table("revenue_ledger"), RowExclusiveLock);
+    Relation books = table_open(pg::own_relation("ledger_books"), RowExclusiveLock);
+    Relation ledger = table_open(pg::own_relation("revenue_ledger"), RowExclusiveLock);
     Unposted unposted{.rows = tuplestore_begin_heap(false, false, work_mem),
                       .columns = unposted_columns(),
                       .count = 0,

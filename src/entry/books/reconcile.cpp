@@ -17,11 +17,11 @@
 #include <string_view>
 
 #include "core/webhook/text.hpp"
-#include "entry/allocation/allocation.hpp"
 #include "entry/session/tenancy.hpp"
 #include "pg/backend.hpp"
 #include "pg/boundary.hpp"
 #include "pg/convert.hpp"
+#include "pg/own.hpp"
 #include "pg/query.hpp"
 #include "pg/relation.hpp"
 #include "pg/tuple.hpp"
@@ -337,12 +337,10 @@ int64 insert_settlements(Datum* values) {
                      "ON CONFLICT (tenant_id, reconciliation_run_id, key) DO NOTHING");
     static constexpr std::array key = {"tenant_id", "reconciliation_run_id"};
     static constexpr std::array referenced = {"tenant_id", "id"};
-    Relation table = table_open(own_table("reconciliation_settlements"), RowExclusiveLock);
+    Relation table = table_open(pg::own_relation("reconciliation_settlements"), RowExclusiveLock);
     // The run is locked: a million checks that it exists would tell nothing.
-    if (pg::inserts_check_only(table, key, own_table("reconciliation_runs"), referenced))
-        pg::without_ordinary_triggers([&] { pg::run(insert, values); });
-    else
-        pg::run(insert, values);
+    const pg::ForeignKey keys[] = {{key, pg::own_relation("reconciliation_runs"), referenced}};
+    pg::insert_without_key_checks(table, keys, [&](bool) { pg::run(insert, values); });
     table_close(table, NoLock);
     return static_cast<int64>(SPI_processed);
 }
@@ -551,7 +549,7 @@ ATTRIBUTION_FUNCTION(attribution_start_reconciliation) {
                       Int32GetDatum(MyProcPid), TimestampTzGetDatum(MyStartTimestamp)};
     const char nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ', ' '};
     SPI_connect();
-    entry::check_tenant_exists(values[0]);
+    entry::check_tenant_exists(pg::uuid_of(values[0]));
     entry::clear_the_way(values[0]);
     entry::insert_run(values, nulls);
     const Datum run = entry::single_row(memory);

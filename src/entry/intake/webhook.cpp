@@ -11,7 +11,7 @@
 #include <array>
 
 #include "entry/intake/ingest.hpp"
-#include "entry/allocation/model.hpp"
+
 #include "entry/intake/redact.hpp"
 #include "entry/session/tenancy.hpp"
 #include "entry/check/validate.hpp"
@@ -53,7 +53,7 @@ Currency currency_of(Datum tenant_id) {
         .plan = nullptr};
     pg::run(find, &tenant_id);
     if (SPI_processed == 0) {
-        check_tenant_exists(tenant_id);
+        check_tenant_exists(pg::uuid_of(tenant_id));
         elog(ERROR, "the tenant has no currency");
     }
     bool isnull;

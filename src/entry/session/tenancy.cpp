@@ -161,6 +161,15 @@ void check_tenant(const core::Uuid& tenant_id) {
                     errhint("Use SET LOCAL attribution.tenant_id in the transaction.")));
 }
 
+void check_tenant_exists(const core::Uuid& tenant_id) {
+    static constinit pg::Statement<std::int32_t(core::Uuid)> find{R"sql(
+        SELECT 1 FROM attribution.tenants WHERE id = $1)sql"};
+    if (find.run(tenant_id).empty())
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("tenant %s does not exist", pg::uuid_text(tenant_id)),
+                        errhint("Row security hides every tenant but attribution.tenant_id.")));
+}
+
 namespace {
 
 /// True when the tenant has an event. Waits for sessions that are inserting its first one.

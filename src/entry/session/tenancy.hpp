@@ -14,4 +14,8 @@ inline void check_tenant(Datum tenant_id) {
     check_tenant(pg::uuid_of(tenant_id));
 }
 
+/// Raises 22023 when there is no such tenant, or none that the caller may see. Inside an SPI
+/// connection.
+void check_tenant_exists(const core::Uuid& tenant_id);
+
 } // namespace attribution::entry

@@ -1,0 +1,79 @@
+// rows: the rows of allocations, on their way from the computation into the table.
+//
+// The one idea: conversions and refunds end alike, as shares of channels that go into one stream of
+// rows, and one INSERT writes the stream, be it one event or a thousand.
+//
+//     conversion   touches of its journey -> weights by the model -> shares     journeys.hpp
+//                  or weights from the caller                     -> shares     allocate.cpp
+//     refund       cents that are left of each channel            -> shares     refunds.hpp
+//
+// All functions here run inside an SPI connection.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "entry/allocation/event.hpp"
+
+namespace attribution::pg {
+class ResultRows;
+}
+
+namespace attribution::entry {
+
+/// The most channels that one event may be allocated to.
+inline constexpr std::size_t max_channels = 10'000;
+
+/// What one channel gets of an event. Its name and weight are given, the stream fills in the rest.
+struct ChannelShare {
+    std::string_view channel;
+    pg::NumericDatum weight;
+    core::AllocationIdentity identity;
+    core::Cents ratio; // share of the whole in hundred-thousandths
+    core::Cents cents;
+};
+
+/// The rows of one tenant and model version that wait to be written.
+struct Rows {
+    core::Uuid tenant_id;
+    std::string_view model_version; // not a copy
+    MemoryContext memory;           // where the stream lives
+    MemoryContext scratch;          // for one event at a time; empty between events
+    TupleDesc columns;
+    Tuplestorestate* store; // spills to disk past work_mem; nullptr: no row waits
+};
+
+/// An empty stream in the current memory context.
+Rows* start_rows(const core::Uuid& tenant_id, std::string_view model_version);
+
+/// Adds the rows of a conversion: its revenue, split by the weights of the channels.
+void add_conversion(Rows* rows, const Event& conversion, std::span<ChannelShare> shares,
+                    std::span<const std::uint64_t> weights);
+void add_conversion(Rows* rows, const Event& conversion, std::span<ChannelShare> shares,
+                    std::span<const core::Decimal> weights);
+
+/// Adds the rows of a refund: `cents`, which are below zero, are split by the cents that remain of
+/// each channel and taken off them.
+void add_refund(Rows* rows, const Event& refund, core::Cents cents, std::span<ChannelShare> shares,
+                std::span<core::Cents> remaining);
+
+/// The number of rows that wait.
+std::uint64_t waiting_rows(const Rows& rows);
+
+/// Forgets the rows that wait.
+void discard_rows(Rows* rows);
+
+/// Inserts the rows that wait and returns their number. A row whose key is stored already is an
+/// error (23505). `parents_are_locked`: the events of the rows are locked, so their foreign key
+/// needs no check.
+std::uint64_t write_rows(Rows* rows, bool parents_are_locked);
+
+/// Inserts the rows that wait, adds them to `result` and returns true; or inserts nothing and
+/// returns false when a row's key is stored already.
+bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result);
+
+/// Raises 27000: of the rows that were to be inserted some were not.
+[[noreturn]] void raise_not_inserted(std::uint64_t expected, std::uint64_t inserted);
+
+} // namespace attribution::entry
