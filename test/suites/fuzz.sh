@@ -1,29 +1,38 @@
 #!/bin/bash
-# The core under libFuzzer with sanitizers, for FUZZ_SECONDS (60): test/fuzz/apportion_fuzz.cpp has the
-# promises inside. FUZZ_SEED chooses another sequence of inputs. What it finds stays in
-# build/fuzz/findings; run it again with build/fuzz/attribution_fuzz FILE. A core with its ties turned
-# round must be found out.
+# The core under libFuzzer with sanitizers: each of test/fuzz, which have the promises inside, for
+# FUZZ_SECONDS (60). FUZZ_SEED chooses another sequence of inputs. What NAME_fuzz finds stays in
+# build/fuzz/findings; run it again with build/fuzz/NAME_fuzz FILE. For each there is a core with a
+# mistake that it must find out.
 set -euo pipefail
 # shellcheck source=test/server.sh
 . "$ATTRIBUTION_SERVER_SH"
 cd "$ATTRIBUTION_ROOT"
 
 work=$ATTRIBUTION_TMP/fuzz
-mkdir -p "$work/seeds" "$work/corpus"
+mkdir -p "$work"
 also_remove+=("$work")
 
 main() {
+    local name
     if ! has_fuzzer; then
         skip "clang++ with libFuzzer is not installed (clang)"
         suite_end
     fi
-    make_seeds
     if ! { locked cmake --preset fuzz && locked cmake --build --preset fuzz -j "$(nproc)"; } >"$work/build.log" 2>&1; then
         tail -n 40 "$work/build.log"
-        die "the fuzzer does not build"
+        die "the fuzzers do not build"
     fi
-    finds_nothing "${FUZZ_SECONDS:-60}"
-    finds_turned_ties
+    for name in test/fuzz/*_fuzz.cpp; do
+        name=$(basename "$name" .cpp)
+        make_seeds "$name"
+        finds_nothing "$name" "${FUZZ_SECONDS:-60}"
+    done
+    finds apportion_fuzz "ties to the larger key" 'the cent goes to' apportion.cpp \
+        's/a\.tie_key < b\.tie_key/a.tie_key > b.tie_key/'
+    finds definition_fuzz "lists of channels in any order" 'lists are sorted' definition.cpp \
+        's/^\s*std::sort\(channels\.begin\(\), channels\.end\(\)\);$//'
+    finds definition_fuzz "touches of one moment in any order" 'the order in which touches were read' journey.cpp \
+        's/: a\.id < b\.id/: false/'
     suite_end
 }
 
@@ -32,31 +41,35 @@ has_fuzzer() {
     command -v clang++ >/dev/null && clang++ -fsanitize=fuzzer,address -o "$work/probe" "$work/probe.cpp" 2>/dev/null
 }
 
-# The first byte chooses the case.
+# make_seeds NAME: the first byte chooses the case.
 make_seeds() {
     local case length
-    for case in 0 1 2 3 4; do
+    mkdir -p "$work/$1.seeds"
+    for case in 0 1 2 3 4 5 6; do
         for length in 10 60 200; do
             perl -e 'print chr $ARGV[0], map { chr(($_ * $_ * 37 + $ARGV[1]) % 256) } 1 .. $ARGV[1]' "$case" "$length" \
-                >"$work/seeds/$case.$length"
+                >"$work/$1.seeds/$case.$length"
         done
     done
 }
 
-# fuzz PROGRAM SECONDS LOG: a finding is written beside the log.
+# fuzz NAME PROGRAM SECONDS LOG: a finding is written beside the log.
 fuzz() {
-    "$1" -seed="${FUZZ_SEED:-1}" -max_len=512 -max_total_time="$2" -print_final_stats=1 \
-        -artifact_prefix="$3." "$work/corpus" "$work/seeds" >"$3" 2>&1
+    rm -rf "$work/corpus"
+    mkdir "$work/corpus"
+    "$2" -seed="${FUZZ_SEED:-1}" -max_len=512 -max_total_time="$3" -print_final_stats=1 \
+        -artifact_prefix="$4." "$work/corpus" "$work/$1.seeds" >"$4" 2>&1
 }
 
+# finds_nothing NAME SECONDS
 finds_nothing() {
-    local log=$work/run code=0 runs
-    fuzz build/fuzz/attribution_fuzz "$1" "$log" || code=$?
+    local log=$work/$1.log code=0 runs
+    fuzz "$1" "build/fuzz/$1" "$2" "$log" || code=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     if [ "$code" = 0 ] && [ "${runs:-0}" -gt 0 ]; then
-        ok "$runs executions in $1 s, 0 findings"
+        ok "$1: $runs executions in $2 s, 0 findings"
     else
-        not_ok "a finding after ${runs:-?} executions"
+        not_ok "$1: a finding after ${runs:-?} executions"
         mkdir -p build/fuzz/findings
         cp "$log".* build/fuzz/findings/ 2>/dev/null || true
         grep -E '^broken: |ERROR|runtime error|what\(\)' "$log" | sed 's/^/#   /' || true
@@ -64,20 +77,22 @@ finds_nothing() {
     fi
 }
 
-finds_turned_ties() {
-    mkdir -p "$work/copy"
+# finds NAME MISTAKE PROMISE FILE EDIT: an edit of a file of the core is a mistake that NAME finds out by
+# a broken promise.
+finds() {
+    local log=$work/broken.log
+    rm -rf "$work/copy"
+    mkdir "$work/copy"
     cp -r src/core "$work/copy/core"
-    perl -pi -e 's/a\.tie_key < b\.tie_key/a.tie_key > b.tie_key/' "$work/copy/core/apportion.cpp"
-    ! cmp -s src/core/apportion.cpp "$work/copy/core/apportion.cpp" || die "the edit changes nothing"
-    clang++ -std=c++20 -O1 -fsanitize=fuzzer -I "$work/copy" -o "$work/broken" test/fuzz/apportion_fuzz.cpp \
-        "$work"/copy/core/*.cpp -lfmt
-    rm -rf "$work/corpus"
-    mkdir "$work/corpus"
-    if ! fuzz "$work/broken" 60 "$work/broken.log" && grep -q '^broken: the cent goes to' "$work/broken.log"; then
-        ok "found: ties to the larger key"
+    perl -pi -e "$5" "$work/copy/core/$4"
+    ! cmp -s "src/core/$4" "$work/copy/core/$4" || die "the edit of $4 changes nothing"
+    clang++ -std=c++20 -O1 -fsanitize=fuzzer -I "$work/copy" -o "$work/broken" "test/fuzz/$1.cpp" \
+        "$work"/copy/core/*.cpp "$work"/copy/core/*/*.cpp -lfmt
+    if ! fuzz "$1" "$work/broken" 60 "$log" && grep -q "^broken: $3" "$log"; then
+        ok "found: $2"
     else
-        not_ok "found: ties to the larger key"
-        tail -n 20 "$work/broken.log" | sed 's/^/#   /'
+        not_ok "found: $2"
+        tail -n 20 "$log" | sed 's/^/#   /'
     fi
 }
 
