@@ -1,17 +1,18 @@
 // identity: ids and tie keys, see core/identity.hpp.
 
 #include "pg/boundary.hpp"
-#include "pg/convert.hpp"
+#include "pg/call.hpp"
 
 namespace {
 
 using namespace attribution;
 
+/// The key in the first four arguments.
 core::AllocationKey allocation_key(FunctionCallInfo fcinfo) {
-    return {.tenant_id = pg::uuid_of(PG_GETARG_DATUM(0)),
-            .event_id = pg::uuid_of(PG_GETARG_DATUM(1)),
-            .model_version = pg::text_of(PG_GETARG_DATUM(2)),
-            .channel = pg::text_of(PG_GETARG_DATUM(3))};
+    return {.tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
+            .event_id = pg::argument<core::Uuid>(fcinfo, 1, "event_id"),
+            .model_version = pg::argument<std::string_view>(fcinfo, 2, "model_version"),
+            .channel = pg::argument<std::string_view>(fcinfo, 3, "channel")};
 }
 
 } // namespace
@@ -28,7 +29,8 @@ ATTRIBUTION_FUNCTION(attribution_uuid_v7) {
 
 ATTRIBUTION_FUNCTION(attribution_allocation_id) {
     const core::AllocationKey key = allocation_key(fcinfo);
-    const std::int64_t occurred_at_ms = pg::unix_milliseconds(PG_GETARG_TIMESTAMPTZ(4));
+    const std::int64_t occurred_at_ms =
+        pg::unix_milliseconds(pg::argument<pg::Timestamptz>(fcinfo, 4, "occurred_at").value);
     core::AllocationIdentity identity;
     pg::guarded([&] { identity = core::identify_allocation(key, occurred_at_ms); });
     PG_RETURN_DATUM(pg::uuid_datum(identity.id));
@@ -42,17 +44,20 @@ ATTRIBUTION_FUNCTION(attribution_allocation_tie_key) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_keyed_event_id) {
-    if (PG_ARGISNULL(0) || (PG_ARGISNULL(1) && PG_ARGISNULL(2)))
+    const auto tenant_id = pg::argument<std::optional<core::Uuid>>(fcinfo, 0, "tenant_id");
+    const auto external_event_id =
+        pg::argument<std::optional<std::string_view>>(fcinfo, 1, "external_event_id");
+    const auto correlation_id =
+        pg::argument<std::optional<std::string_view>>(fcinfo, 2, "correlation_id");
+    if (!tenant_id || (!external_event_id && !correlation_id))
         PG_RETURN_NULL();
-    const bool external = !PG_ARGISNULL(1);
-    const core::Uuid tenant_id = pg::uuid_of(PG_GETARG_DATUM(0));
-    const std::string_view business_key = pg::text_of(PG_GETARG_DATUM(external ? 1 : 2));
     core::Uuid id;
     pg::guarded([&] {
-        id = core::keyed_event_id(tenant_id,
-                                  external ? core::BusinessKeyKind::external_event_id
-                                           : core::BusinessKeyKind::correlation_id,
-                                  business_key);
+        id = external_event_id
+                 ? core::keyed_event_id(*tenant_id, core::BusinessKeyKind::external_event_id,
+                                        *external_event_id)
+                 : core::keyed_event_id(*tenant_id, core::BusinessKeyKind::correlation_id,
+                                        *correlation_id);
     });
     PG_RETURN_DATUM(pg::uuid_datum(id));
 }

@@ -1,7 +1,6 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
 #include "entry/views/capture.hpp"
-#include "entry/index_plan.hpp"
 #include "entry/books/ledger.hpp"
 #include "entry/intake/redact.hpp"
 #include "entry/session/settings.hpp"
@@ -52,9 +51,7 @@ void _PG_init(void) {
         assign_redacted_keys, nullptr);
     MarkGUCPrefixReserved("attribution");
     attribution::pg::watch_relations();
-    watch_tenant_bindings();
     watch_transactions();
     watch_logs();
     watch_ledgers();
-    watch_planning();
 }

@@ -181,9 +181,10 @@ template <class Body>
 /// Runs PostgreSQL code while `*variable` has another value; it has the old one again afterwards,
 /// also after an error. `body` is C: it owns nothing and throws nothing.
 template <class Value, class Body>
-void while_set(Value* variable, Value value, Body&& body) {
+void while_set(Value* variable, std::type_identity_t<Value> value, Body&& body) {
     static_assert(std::is_trivially_destructible_v<std::remove_reference_t<Body>>,
                   "the closure must own nothing: capture by reference");
+    static_assert(std::is_trivially_copyable_v<Value>, "an error jumps over the value");
     const Value before = *variable;
     *variable = value;
     PG_TRY();

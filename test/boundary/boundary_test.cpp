@@ -157,3 +157,39 @@ TEST_FUNCTION(boundary_attempt) {
         PG_RETURN_NULL();
     PG_RETURN_TEXT_P(cstring_to_text(failure->message));
 }
+
+// ---------------------------------------------------------------------------------------------
+// The planner's hook, which the extension takes while it asks about an index and gives back
+
+namespace {
+
+constinit get_relation_info_hook_type hook_before = nullptr;
+constinit long relation_count = 0;
+
+extern "C" void count_relation(PlannerInfo* root, Oid table, bool is_parent, RelOptInfo* relation) {
+    ++relation_count;
+    if (hook_before != nullptr)
+        hook_before(root, table, is_parent, relation);
+}
+
+} // namespace
+
+/// Hooks into the planner for the rest of the session, as another extension does when it is loaded.
+TEST_FUNCTION(boundary_hook_planner) {
+    hook_before = get_relation_info_hook;
+    get_relation_info_hook = count_relation;
+    PG_RETURN_VOID();
+}
+
+/// Whose hook the planner has.
+TEST_FUNCTION(boundary_planner_hook) {
+    const char* whose = get_relation_info_hook == nullptr          ? "none"
+                        : get_relation_info_hook == count_relation ? "the test's"
+                                                                   : "another";
+    PG_RETURN_TEXT_P(cstring_to_text(whose));
+}
+
+/// How many relations the planner has looked at while the test's hook was called.
+TEST_FUNCTION(boundary_planned_relations) {
+    PG_RETURN_INT64(relation_count);
+}

@@ -125,6 +125,10 @@ CALL pg_temp.attempt($$SELECT attribution.allocate_share(100, CASE k WHEN 1 THEN
 CALL pg_temp.attempt($$SELECT attribution.allocate_share(100, long.weight) OVER ()
     FROM (SELECT repeat('7', 131072)::numeric AS weight) AS long, generate_series(1, 200000) AS k$$);
 CALL pg_temp.attempt($$SELECT attribution.allocate_share(100, 1)$$);
+-- An operator takes a window function, and has no window.
+CREATE OPERATOR pg_temp.@@@ (FUNCTION = attribution.allocate_share, LEFTARG = bigint, RIGHTARG = numeric);
+CALL pg_temp.attempt($$SELECT 10::bigint OPERATOR(pg_temp.@@@) 3::numeric$$);
+DROP OPERATOR pg_temp.@@@ (bigint, numeric);
 CALL pg_temp.attempt($$SELECT attribution.allocate_share(9223372036854775808, 1) OVER ()$$);
 
 -- A cancelled call ends before its last row, which would raise 22004, and leaves the session as it was.

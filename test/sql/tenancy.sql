@@ -321,6 +321,28 @@ SELECT attribution.bind_tenant('regress_attribution_writer', '7e4a4700-0000-4000
 CALL pg_temp.attempt($$DELETE FROM attribution.tenants WHERE id = '7e4a4700-0000-4000-8000-00000000000c'$$);
 SELECT attribution.bind_tenant('regress_attribution_writer', NULL);
 
+-- The bindings are read by the names of their columns, and not at all when these have types of their own.
+SELECT attribution.bind_tenant('regress_attribution_writer', :a);
+BEGIN;
+ALTER TABLE attribution.tenant_bindings ADD COLUMN login name;
+UPDATE attribution.tenant_bindings SET login = role_name;
+ALTER TABLE attribution.tenant_bindings DROP COLUMN role_name;
+ALTER TABLE attribution.tenant_bindings RENAME COLUMN login TO role_name;
+INSERT INTO attribution.tenant_bindings VALUES ('7e4a4700-0000-4000-8000-00000000000b', NULL);
+SET LOCAL ROLE regress_attribution_writer;
+SELECT attribution.current_tenant();
+ROLLBACK;
+BEGIN;
+ALTER TABLE attribution.tenant_bindings ALTER COLUMN role_name TYPE integer USING 1;
+SELECT attribution.current_tenant();
+ROLLBACK;
+BEGIN;
+DROP POLICY tenant_isolation ON attribution.tenant_bindings;
+ALTER TABLE attribution.tenant_bindings DROP CONSTRAINT tenant_bindings_tenant_fkey, ALTER COLUMN tenant_id TYPE integer USING 1;
+SELECT attribution.current_tenant();
+ROLLBACK;
+SELECT attribution.bind_tenant('regress_attribution_writer', NULL);
+
 -- Parallel workers read the binding as well.
 CREATE ROLE regress_attribution_parallel;
 SELECT attribution.grant_access('regress_attribution_parallel', 'reader');

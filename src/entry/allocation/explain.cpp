@@ -7,152 +7,143 @@
 
 #include "entry/allocation/event.hpp"
 #include "pg/boundary.hpp"
-#include "pg/convert.hpp"
-#include "pg/query.hpp"
+#include "pg/call.hpp"
+#include "pg/statement.hpp"
 
 namespace attribution::entry {
 namespace {
 
-/// One stored row and what the core says of it.
-struct ExplainedRow {
-    Datum channel, weight, stored_cents;
-    core::Decimal decimal;
-    Datum exact_share, remainder;
-    core::Cents floor, cents;
-    std::size_t rank;
+/// Whose allocation is explained.
+struct Subject {
+    core::Uuid tenant_id, event_id;
+    std::string_view model_version;
 };
 
-/// Runs a query as a stable function does: under the snapshot of the caller's query, so that the
-/// event and its rows are of one moment.
-void run_stable(pg::Query& query, Datum* values, long limit = 0) {
-    const int result = SPI_execute_plan(pg::prepared(query), values, nullptr, true, limit);
-    if (result < 0)
-        elog(ERROR, "%s: %s", SPI_result_code_string(result), query.sql);
+/// One stored row; the texts point into SPI's result.
+struct StoredRow {
+    std::string_view channel;
+    pg::NumericDatum weight;
+    core::Cents cents;
+};
+
+/// The revenue of the event. Raises 22023 when there is no such event. Runs as a stable function
+/// does, under the snapshot of the caller's query, so that the event and its rows are of one
+/// moment.
+core::Cents read_revenue(const Subject& subject) {
+    static constinit pg::Statement<core::Cents(core::Uuid, core::Uuid)> find{
+        R"sql(
+        SELECT revenue_cents
+        FROM attribution.attribution_events
+        WHERE tenant_id = $1 AND id = $2)sql",
+        pg::Plan::chosen};
+    const auto revenue = find.run_stable(subject.tenant_id, subject.event_id).first();
+    if (!revenue)
+        raise_unknown_event(subject.tenant_id, subject.event_id);
+    return *revenue;
 }
 
-core::Cents read_revenue(Datum tenant_id, Datum event_id) {
-    static constinit pg::Query find_event = {
-        .sql = "SELECT revenue_cents FROM attribution.attribution_events "
-               "WHERE tenant_id = $1 AND id = $2",
-        .parameter_count = 2,
-        .parameter_types = {UUIDOID, UUIDOID},
-        .cursor_options = 0,
-        .plan = nullptr};
-    Datum values[] = {tenant_id, event_id};
-    run_stable(find_event, values);
-    if (SPI_processed == 0)
-        raise_unknown_event(pg::uuid_of(tenant_id), pg::uuid_of(event_id));
-    bool isnull;
-    return DatumGetInt64(pg::result_value(0, 1, &isnull));
+[[noreturn]] void raise_not_allocated(const Subject& subject) {
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("event is not allocated under model version \"%.*s\"",
+                    static_cast<int>(subject.model_version.size()), subject.model_version.data()),
+             errdetail("Event %s has no allocations under it.", pg::uuid_text(subject.event_id)),
+             errhint("Allocate the event, or name a model version it is allocated under.")));
+    pg_unreachable();
 }
 
-/// The stored rows, in the order of the channels' bytes. COLLATE keeps a planner without statistics
-/// from the index on (tenant_id, model_version).
-std::span<ExplainedRow> read_rows(Datum tenant_id, Datum event_id, Datum model_version) {
-    static constinit pg::Query select = {
-        .sql = "SELECT a.channel, a.weight, a.allocated_revenue_cents "
-               "FROM attribution.attribution_allocations a "
-               "WHERE a.tenant_id = $1 AND a.event_id = $2 AND a.model_version IS NOT NULL "
-               "AND a.model_version COLLATE \"C\" = $3 "
-               "ORDER BY a.channel COLLATE \"C\"",
-        .parameter_count = 3,
-        .parameter_types = {UUIDOID, UUIDOID, TEXTOID},
-        .cursor_options = CURSOR_OPT_GENERIC_PLAN,
-        .plan = nullptr};
-    Datum values[] = {tenant_id, event_id, model_version};
-    run_stable(select, values, core::max_shares + 1); // one too many, for the core to refuse
-    const std::string_view name = pg::text_of(model_version);
-    if (SPI_processed == 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("event is not allocated under model version \"%.*s\"",
-                               static_cast<int>(name.size()), name.data()),
-                        errdetail("Event %s has no allocations under it.", pg::uuid_text(event_id)),
-                        errhint("Allocate the event, or name a model version it is allocated "
-                                "under.")));
+[[noreturn]] void raise_without_weight(const Subject& subject, std::string_view channel) {
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+         errmsg("cannot explain allocations without weights"),
+         errdetail("Event %s, model version \"%.*s\": channel \"%.*s\" has no weight.",
+                   pg::uuid_text(subject.event_id), static_cast<int>(subject.model_version.size()),
+                   subject.model_version.data(), static_cast<int>(channel.size()), channel.data()),
+         errhint("The rows were imported with their cents alone.")));
+    pg_unreachable();
+}
 
-    const auto rows = pg::make_span<ExplainedRow>(SPI_processed);
+/// The stored rows, in the order of the channels' bytes; never none. Raises 22023 for an event that
+/// is not allocated and for a row without a weight.
+std::span<StoredRow> read_rows(const Subject& subject) {
+    // COLLATE keeps a planner without statistics from the index on (tenant_id, model_version).
+    // LIMIT: one row more than the core accepts, so that the core refuses the weights.
+    using Row = std::tuple<std::string_view, std::optional<pg::NumericDatum>, core::Cents>;
+    static constinit pg::Statement<Row(core::Uuid, core::Uuid, std::string_view)> find{
+        R"sql(
+        SELECT a.channel, a.weight, a.allocated_revenue_cents
+        FROM attribution.attribution_allocations a
+        WHERE a.tenant_id = $1 AND a.event_id = $2
+            AND a.model_version IS NOT NULL AND a.model_version COLLATE "C" = $3
+        ORDER BY a.channel COLLATE "C"
+        LIMIT 1000001)sql"};
+    static_assert(core::max_shares == 1'000'000);
+    const auto found = find.run_stable(subject.tenant_id, subject.event_id, subject.model_version);
+    if (found.empty())
+        raise_not_allocated(subject);
+    const auto rows = pg::make_span<StoredRow>(found.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
         CHECK_FOR_INTERRUPTS();
-        bool isnull;
-        rows[i] = ExplainedRow{};
-        rows[i].channel = pg::result_value(i, 1, &isnull);
-        rows[i].stored_cents = pg::result_value(i, 3, &isnull);
-        rows[i].weight = pg::result_value(i, 2, &isnull);
-        if (isnull) {
-            const std::string_view channel = pg::text_of(rows[i].channel);
-            ereport(ERROR,
-                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("allocations without weights cannot be explained"),
-                     errdetail("Event %s, model version \"%.*s\": channel \"%.*s\" has no weight.",
-                               pg::uuid_text(event_id), static_cast<int>(name.size()), name.data(),
-                               static_cast<int>(channel.size()), channel.data()),
-                     errhint("The rows were imported with their cents alone.")));
-        }
-        rows[i].decimal = pg::decimal_of(rows[i].weight);
+        const auto [channel, weight, cents] = found[i];
+        if (!weight)
+            raise_without_weight(subject, channel);
+        rows[i] = {.channel = channel, .weight = *weight, .cents = cents};
     }
     return rows;
 }
 
-std::span<std::uint64_t> tie_keys_of(Datum tenant_id, Datum event_id, Datum model_version,
-                                     std::span<const ExplainedRow> rows) {
-    const auto channels = pg::make_span<std::string_view>(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i)
-        channels[i] = pg::text_of(rows[i].channel);
-    core::AllocationKey key{.tenant_id = pg::uuid_of(tenant_id),
-                            .event_id = pg::uuid_of(event_id),
-                            .model_version = pg::text_of(model_version),
-                            .channel = {}};
+/// The weights of the rows as the core reads them.
+std::span<const core::Decimal> weights_of(std::span<const StoredRow> rows) {
+    const auto weights = pg::make_span<core::Decimal>(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        CHECK_FOR_INTERRUPTS();
+        weights[i] = pg::decimal_of(rows[i].weight.datum);
+    }
+    return weights;
+}
+
+/// Which of the rows is first to get a cent among equal remainders.
+std::span<const std::uint64_t> tie_keys_of(const Subject& subject,
+                                           std::span<const StoredRow> rows) {
     const auto tie_keys = pg::make_span<std::uint64_t>(rows.size());
     pg::guarded([&] {
-        for (std::size_t i = 0; i < channels.size(); ++i) {
-            key.channel = channels[i];
-            tie_keys[i] = core::identify_allocation(key, 0).tie_key;
-        }
+        const core::AllocationIdentifier identify(subject.tenant_id, subject.event_id,
+                                                  subject.model_version, 0);
+        for (std::size_t i = 0; i < rows.size(); ++i)
+            tie_keys[i] = identify.of(rows[i].channel).tie_key;
     });
     return tie_keys;
 }
 
-/// Fills in what the core says. A fraction may have a hundred thousand digits and be one of
-/// thousands: each becomes a text as soon as it is there, and a cancel need not wait for the rest.
-void explain_rows(core::Cents total, std::span<ExplainedRow> rows,
-                  std::span<const std::uint64_t> tie_keys) {
-    const auto weights = pg::make_span<core::Decimal>(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i)
-        weights[i] = rows[i].decimal;
+/// Adds one result row for each stored row. A fraction may have a hundred thousand digits and be
+/// one of thousands: each becomes a row as soon as the core has it, and a cancel need not wait for
+/// the rest.
+void explain_rows(core::Cents revenue, std::span<const StoredRow> rows,
+                  std::span<const std::uint64_t> tie_keys, pg::ResultRows& result) {
+    const std::span<const core::Decimal> weights = weights_of(rows);
+    const MemoryContext row_memory = AllocSetContextCreate(
+        CurrentMemoryContext, "explain_allocation row", ALLOCSET_DEFAULT_SIZES);
     std::size_t next = 0;
     pg::guarded([&] {
-        core::explain(total, weights, tie_keys, [&](const core::Explanation& explanation) {
-            ExplainedRow& row = rows[next];
+        core::explain(revenue, weights, tie_keys, [&](const core::Explanation& explanation) {
+            const StoredRow& row = rows[next];
+            const std::uint64_t tie_key = tie_keys[next];
             ++next;
-            row.floor = explanation.floor;
-            row.cents = explanation.cents;
-            row.rank = explanation.rank;
             pg::pg_call([&] {
                 CHECK_FOR_INTERRUPTS();
-                row.exact_share = pg::text_datum(explanation.exact_share);
-                row.remainder = pg::text_datum(explanation.remainder);
+                const MemoryContext before = MemoryContextSwitchTo(row_memory);
+                result.add(row.channel, row.weight, std::string_view(explanation.exact_share),
+                           explanation.floor, std::string_view(explanation.remainder),
+                           static_cast<std::int32_t>(explanation.rank),
+                           pg::NumericDatum{pg::tie_key_datum(tie_key)}, explanation.cents,
+                           row.cents);
+                MemoryContextSwitchTo(before);
+                MemoryContextReset(row_memory);
             });
         });
     });
-}
-
-void return_rows(ReturnSetInfo* result, std::span<const ExplainedRow> rows,
-                 std::span<const std::uint64_t> tie_keys) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        CHECK_FOR_INTERRUPTS();
-        const ExplainedRow& row = rows[i];
-        Datum values[] = {row.channel,
-                          row.weight,
-                          row.exact_share,
-                          Int64GetDatum(row.floor),
-                          row.remainder,
-                          Int32GetDatum(static_cast<int32>(row.rank)),
-                          pg::tie_key_datum(tie_keys[i]),
-                          Int64GetDatum(row.cents),
-                          row.stored_cents};
-        bool nulls[std::size(values)] = {};
-        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-    }
+    Assert(next == rows.size());
 }
 
 } // namespace
@@ -161,25 +152,15 @@ void return_rows(ReturnSetInfo* result, std::span<const ExplainedRow> rows,
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_explain_allocation) {
-    static constexpr const char* argument_names[] = {"tenant_id", "event_id", "model_version"};
-    for (int i = 0; i < 3; ++i)
-        if (PG_ARGISNULL(i))
-            ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                            errmsg("%s must not be null", argument_names[i])));
-    const Datum tenant_id = PG_GETARG_DATUM(0);
-    const Datum event_id = PG_GETARG_DATUM(1);
-    const Datum model_version = PG_GETARG_DATUM(2);
-    InitMaterializedSRF(fcinfo, 0);
+    const entry::Subject subject = {.tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
+                                    .event_id = pg::argument<core::Uuid>(fcinfo, 1, "event_id"),
+                                    .model_version =
+                                        pg::argument<std::string_view>(fcinfo, 2, "model_version")};
+    pg::ResultRows result(fcinfo);
     SPI_connect();
-    const core::Cents revenue = entry::read_revenue(tenant_id, event_id);
-    const std::span<entry::ExplainedRow> rows =
-        entry::read_rows(tenant_id, event_id, model_version);
-    const std::span<std::uint64_t> tie_keys =
-        entry::tie_keys_of(tenant_id, event_id, model_version, rows);
-
-    entry::explain_rows(revenue, rows, tie_keys);
-
-    entry::return_rows(reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo), rows, tie_keys);
+    const core::Cents revenue = entry::read_revenue(subject);
+    const std::span<const entry::StoredRow> rows = entry::read_rows(subject);
+    entry::explain_rows(revenue, rows, entry::tie_keys_of(subject, rows), result);
     SPI_finish();
     PG_RETURN_NULL();
 }

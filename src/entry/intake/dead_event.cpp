@@ -262,7 +262,7 @@ ATTRIBUTION_FUNCTION(attribution_retry_dead_events) {
     if (selection.limit_rows < 1 || selection.limit_rows > max_rows)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("limit_rows must be between 1 and %d", max_rows)));
-    entry::check_tenant(PointerGetDatum(selection.tenant_id.data()));
+    entry::check_tenant(selection.tenant_id);
     SPI_connect();
     const std::span<core::Uuid> ids = entry::lock_dead_events(selection);
     const entry::RetryCounts counts = entry::retry_all(selection.tenant_id, ids);
@@ -288,7 +288,7 @@ ATTRIBUTION_FUNCTION(attribution_discard_dead_events) {
         .ingested_to = pg::argument<entry::Time>(fcinfo, 5, "ingested_to"),
         .ignore_backoff = true};
     const auto note = pg::argument<entry::Text>(fcinfo, 6, "note");
-    entry::check_tenant(PointerGetDatum(selection.tenant_id.data()));
+    entry::check_tenant(selection.tenant_id);
     SPI_connect();
     const std::span<core::Uuid> ids = entry::lock_dead_events(selection);
     const std::int64_t discarded = entry::discard_events(selection.tenant_id, ids, note);

@@ -190,7 +190,7 @@ ATTRIBUTION_FUNCTION(attribution_erase_personal_data) {
     const auto containing = pg::argument<Text>(fcinfo, 3, "containing");
     if (!tenant_id) // nobody's data
         return pg::row_result(fcinfo, std::int64_t{0}, std::int64_t{0});
-    entry::check_tenant(PointerGetDatum(tenant_id->data()));
+    entry::check_tenant(*tenant_id);
     SPI_connect();
     const auto [events, dead_events] = erase.run(*tenant_id, session_ids, keys, containing)[0];
     SPI_finish();

@@ -1,18 +1,18 @@
 // tenancy: which tenant a session acts for.
 #pragma once
 
-#include "pg/postgres.hpp"
+#include "pg/convert.hpp"
 
 namespace attribution::entry {
 
 /// GUC check hook: accepts a UUID or nothing.
 bool check_tenant_id_setting(char** value, void** extra, GucSource source);
 
-/// Registers the invalidation that follows changes of tenant_bindings.
-void watch_tenant_bindings();
-
 /// Raises 42501 unless the caller may act for the tenant.
-void check_tenant(Datum tenant_id);
+void check_tenant(const core::Uuid& tenant_id);
+inline void check_tenant(Datum tenant_id) {
+    check_tenant(pg::uuid_of(tenant_id));
+}
 
 /// Raises 22023 when there is no such tenant, or none that the caller may see. Inside an SPI
 /// connection.
