@@ -6,6 +6,7 @@
 #   make boundary-test   build the test module test/boundary
 #   make check-symbols   only PostgreSQL's entry points are exported, and nothing new of PostgreSQL is needed
 #   make check-layers    core <- pg <- entry, and one home for try and catch
+#   make check-house     sizes of files and functions, one home for each noun, name and dangerous call
 #   make check-version   META.json agrees with attribution.control
 #   make check-installed what `make install` puts lies in places of our own, and the pages' links lead somewhere
 #   make format          clang-format over src and test
@@ -99,6 +100,9 @@ check-symbols: $(shlib)
 check-layers:
 	test/check_layers
 
+check-house:
+	test/check_house
+
 check-version:
 	test/check_version
 
@@ -125,4 +129,4 @@ accept-symbols: $(shlib)
 	mv test/needed_symbols.new test/needed_symbols
 	git diff --stat test/needed_symbols
 
-.PHONY: accept-symbols install-pages uninstall-pages check-installed help boundary-test check-symbols check-layers check-version format tidy accept
+.PHONY: check-house accept-symbols install-pages uninstall-pages check-installed help boundary-test check-symbols check-layers check-version format tidy accept

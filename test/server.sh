@@ -24,7 +24,7 @@
 # the clone may lie in a directory that only root can enter.
 #
 # Read:  PG_CONFIG (which PostgreSQL), CXX, WERROR, TMPDIR, ATTRIBUTION_DATA, ATTRIBUTION_NO_INSTALL=1
-#        (trust that every package is there), ATTRIBUTION_CONF (last lines of every postgresql.conf),
+#        (trust that every package is there),
 #        ATTRIBUTION_SERVER_ENV (words NAME=VALUE: variables of the server only).
 # Set:   ATTRIBUTION_ROOT, ATTRIBUTION_SERVER_SH, ATTRIBUTION_TMP, ATTRIBUTION_DATA ('' if there is
 #        none), PG_CONFIG, PG_MAJOR, PG_BIN; by server_start PGHOST PGPORT PGUSER PGDATABASE PATH.
@@ -340,7 +340,6 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 CONF
         for line; do printf '%s\n' "$line"; done
-        printf '%s\n' "${ATTRIBUTION_CONF:-}"
     } >>"$dir/data/postgresql.conf"
     server_dir=$dir
     export PGHOST=$dir/s PGPORT=5432 PGUSER=postgres PGDATABASE=postgres

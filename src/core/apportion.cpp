@@ -115,8 +115,9 @@ private:
 };
 
 /// What is left of one exact share after its floor: its claim to a cent.
+/// Arrays of it are filled element by element, so it is not set to zero first.
 template <class Wide>
-struct Claim {
+struct Claim { // NOLINT(cppcoreguidelines-pro-type-member-init)
     Wide remainder;
     std::uint64_t tie_key;
     std::uint32_t index;
