@@ -17,13 +17,6 @@ std::uint16_t network_word(const char* bytes) {
 
 } // namespace
 
-bool parse_uuid(const char* text, pg_uuid_t* uuid) {
-    const std::optional<core::Uuid> parsed = core::parse_uuid(text);
-    if (parsed)
-        memcpy(uuid->data, parsed->data(), UUID_LEN);
-    return parsed.has_value();
-}
-
 core::Uuid uuid_of(Datum datum) {
     core::Uuid uuid;
     memcpy(uuid.data(), DatumGetUUIDP(datum)->data, UUID_LEN);

@@ -22,10 +22,6 @@ Datum uuid_datum(const core::Uuid& uuid); // palloc'd
 const char* uuid_text(Datum datum);       // palloc'd
 const char* uuid_text(const core::Uuid& uuid);
 
-/// What uuid_in accepts, without its error: a check hook reports instead of raising, and every
-/// policy reads the setting.
-bool parse_uuid(const char* text, pg_uuid_t* uuid);
-
 /// The bytes of a text value, detoasted; valid as long as the current memory context.
 std::string_view text_of(Datum datum);
 Datum text_datum(std::string_view text); // palloc'd
