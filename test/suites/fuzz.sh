@@ -35,7 +35,7 @@ has_fuzzer() {
 # The first byte chooses the case.
 make_seeds() {
     local case length
-    for case in 0 1 2 3 4; do
+    for case in 0 1 2 3 4 5; do
         for length in 10 60 200; do
             perl -e 'print chr $ARGV[0], map { chr(($_ * $_ * 37 + $ARGV[1]) % 256) } 1 .. $ARGV[1]' "$case" "$length" \
                 >"$work/seeds/$case.$length"
