@@ -2,7 +2,6 @@
 
 #include "entry/views/capture.hpp"
 #include "entry/index_plan.hpp"
-#include "entry/books/ledger.hpp"
 #include "entry/intake/redact.hpp"
 #include "entry/session/settings.hpp"
 #include "entry/session/tenancy.hpp"
@@ -55,6 +54,5 @@ void _PG_init(void) {
     watch_tenant_bindings();
     watch_transactions();
     watch_logs();
-    watch_ledgers();
     watch_planning();
 }

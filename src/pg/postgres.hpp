@@ -8,8 +8,10 @@
 #include "core/apportion.hpp"
 #include "core/error.hpp"
 #include "core/identity.hpp"
+#include "core/json.hpp"
 #include "core/model.hpp"
 #include "core/refund.hpp"
+#include "core/settlement.hpp"
 #include "core/webhook/text.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.

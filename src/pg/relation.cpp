@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pg/types.hpp"
+
 namespace attribution::pg {
 
 const char* qualified_name(Oid relation) {
@@ -79,6 +81,18 @@ int column_number(Relation relation, const char* column) {
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
                         errmsg("column \"%s\" of relation \"%s\" does not exist", column,
                                RelationGetRelationName(relation))));
+    return number;
+}
+
+int column_number(Relation relation, const char* column, Oid type) {
+    const int number = column_number(relation, column);
+    const Oid actual = TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid;
+    if (!is_of_type(actual, type))
+        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+                        errmsg("column \"%s\" of relation \"%s\" is of type %s instead of %s",
+                               column, RelationGetRelationName(relation), format_type_be(actual),
+                               format_type_be(type)),
+                        errhint("Give the column of the extension's table its type back.")));
     return number;
 }
 
