@@ -68,7 +68,7 @@ private:
             numbers_ = static_cast<Numeric*>(repalloc_huge(numbers_, room_ * sizeof *numbers_));
         }
         core::JsonNode& node = nodes_[count_++];
-        node = core::JsonNode{};
+        node = {};
         node.kind = kind;
         node.end = static_cast<std::uint32_t>(count_);
         node.key = key_;
@@ -225,6 +225,12 @@ Datum jsonb_of(const JsonDocument& document, core::Json place) {
         return JsonbPGetDatum(JsonbValueToJsonb(push(&state, document, place, WJB_VALUE)));
     }
     JsonbValue value = scalar_of(document, place);
+    return JsonbPGetDatum(JsonbValueToJsonb(&value));
+}
+
+Datum jsonb_string(std::string_view text) {
+    JsonbValue value{};
+    set_string(&value, text);
     return JsonbPGetDatum(JsonbValueToJsonb(&value));
 }
 

@@ -231,8 +231,8 @@ void prove(const core::Uuid& tenant_id, pg::ResultRows* rows) {
     pg::Statement<pg::Slot(core::Uuid, bool, bool)> statement{equations(revenue, summary),
                                                               pg::Plan::once};
     statement.stream_as_of(
-        snapshot, [&](pg::Slot row) { rows->add_slot(row.slot); }, tenant_id,
-        revenue_is_known, summary_is_known);
+        snapshot, [&](pg::Slot row) { rows->add_slot(row.slot); }, tenant_id, revenue_is_known,
+        summary_is_known);
     UnregisterSnapshot(snapshot);
     table_close(revenue.relation, NoLock);
     table_close(summary.relation, NoLock);

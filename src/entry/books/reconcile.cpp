@@ -23,8 +23,9 @@ void check_deferred_constraints() {
 
 /// Starts the run, commits, and returns its id.
 core::Uuid start_run(const core::Uuid& tenant_id, Time occurred_from, Time occurred_to) {
-    static constinit pg::Statement<core::Uuid(core::Uuid, Time, Time)> start{R"sql(
-        SELECT r.id FROM attribution.start_reconciliation($1, $2, $3) AS r)sql",
+    static constexpr const char* start_sql = R"sql(
+        SELECT r.id FROM attribution.start_reconciliation($1, $2, $3) AS r)sql";
+    static constinit pg::Statement<core::Uuid(core::Uuid, Time, Time)> start{start_sql,
                                                                              pg::Plan::chosen};
     const core::Uuid run_id = start.run(tenant_id, occurred_from, occurred_to)[0];
     pg::commit();
@@ -32,17 +33,18 @@ core::Uuid start_run(const core::Uuid& tenant_id, Time occurred_from, Time occur
 }
 
 void settle_run(const core::Uuid& tenant_id, const core::Uuid& run_id, pg::JsonbDatum settlements) {
+    static constexpr const char* settle_sql = R"sql(
+        SELECT attribution.settle($1, $2, $3))sql";
     static constinit pg::Statement<void(core::Uuid, core::Uuid, pg::JsonbDatum)> settle{
-        R"sql(
-        SELECT attribution.settle($1, $2, $3))sql",
-        pg::Plan::chosen};
+        settle_sql, pg::Plan::chosen};
     settle.run(tenant_id, run_id, settlements);
     check_deferred_constraints();
 }
 
 void finish_run(const core::Uuid& tenant_id, const core::Uuid& run_id) {
-    static constinit pg::Statement<void(core::Uuid, core::Uuid)> finish{R"sql(
-        SELECT attribution.finish_reconciliation($1, $2))sql",
+    static constexpr const char* finish_sql = R"sql(
+        SELECT attribution.finish_reconciliation($1, $2))sql";
+    static constinit pg::Statement<void(core::Uuid, core::Uuid)> finish{finish_sql,
                                                                         pg::Plan::chosen};
     finish.run(tenant_id, run_id);
     check_deferred_constraints();
@@ -59,10 +61,10 @@ const char* describe(const ErrorData* failure) {
 /// Ends the run as failed and commits. The caller gets a WARNING, for the failure is in the run's
 /// row; but a cancelled or terminated session gets its error.
 void fail_run(const core::Uuid& tenant_id, const core::Uuid& run_id, ErrorData* failure) {
+    static constexpr const char* fail_sql = R"sql(
+        SELECT attribution.fail_reconciliation($1, $2, $3))sql";
     static constinit pg::Statement<void(core::Uuid, core::Uuid, std::string_view)> fail{
-        R"sql(
-        SELECT attribution.fail_reconciliation($1, $2, $3))sql",
-        pg::Plan::chosen};
+        fail_sql, pg::Plan::chosen};
     pg::roll_back();
     fail.run(tenant_id, run_id, describe(failure));
     SPI_commit();

@@ -91,8 +91,8 @@ void lock_start(const core::Uuid& tenant_id) {
         pg::advisory_lock(pg::AdvisoryClass::reconciliation, static_cast<uint32>(hash >> 32),
                           static_cast<uint32>(hash));
     if (!pg::try_lock(tag, ExclusiveLock))
-        raise_already_running(
-            psprintf("Another session is starting one of tenant %s.", pg::uuid_text(tenant_id)));
+        raise_already_running(psprintf("Another session is starting a reconciliation of tenant %s.",
+                                       pg::uuid_text(tenant_id)));
 }
 
 /// Raises 55P03 when the process that worked on the run last is alive.
@@ -140,7 +140,7 @@ void end_abandoned(const core::Uuid& tenant_id, const RunningRun& run) {
     if (end_as_failed(tenant_id, run.id, message).empty())
         ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
                         errmsg("could not serialize access due to concurrent update"),
-                        errdetail("Run %s of tenant %s is left behind, and newer than the "
+                        errdetail("Run %s of tenant %s was abandoned, and is newer than the "
                                   "snapshot of the transaction.",
                                   pg::uuid_text(run.id), pg::uuid_text(tenant_id)),
                         errhint("The transaction might succeed if retried.")));
@@ -165,7 +165,7 @@ void end_abandoned_run(const core::Uuid& tenant_id) {
     // it has ended the run since it was seen.
     if (const auto again = find_running(tenant_id)) {
         check_abandoned(tenant_id, *again);
-        raise_already_running(psprintf("Tenant %s: another session is taking up run %s.",
+        raise_already_running(psprintf("Tenant %s: another session has locked run %s.",
                                        pg::uuid_text(tenant_id), pg::uuid_text(again->id)));
     }
 }

@@ -86,13 +86,13 @@ SettlementRows read_settlements(Jsonb* document) {
 /// Inserts the settlements whose keys the run does not have, and returns their number. Planned for
 /// each call, like the statement below: the number of settlements decides.
 std::uint64_t insert_settlements(const core::Uuid& tenant_id, const core::Uuid& run_id) {
-    pg::Statement<void(core::Uuid, core::Uuid)> insert{R"sql(
+    static constexpr const char* insert_sql = R"sql(
         INSERT INTO attribution.reconciliation_settlements
             (tenant_id, reconciliation_run_id, key, amount_cents)
         SELECT $1, $2, s.key, s.amount_cents
         FROM settlements s
-        ON CONFLICT (tenant_id, reconciliation_run_id, key) DO NOTHING)sql",
-                                                       pg::Plan::once};
+        ON CONFLICT (tenant_id, reconciliation_run_id, key) DO NOTHING)sql";
+    pg::Statement<void(core::Uuid, core::Uuid)> insert{insert_sql, pg::Plan::once};
     // The run is locked: a million checks that it exists would tell nothing.
     static constexpr std::array run = {"tenant_id", "reconciliation_run_id"};
     static constexpr std::array id = {"tenant_id", "id"};
@@ -116,14 +116,14 @@ struct ChangedSettlement {
 
 /// Raises 23505 for the first settlement whose key the run has with another amount.
 void check_unchanged(const core::Uuid& tenant_id, const core::Uuid& run_id) {
-    pg::Statement<ChangedSettlement(core::Uuid, core::Uuid)> find{R"sql(
+    static constexpr const char* find_sql = R"sql(
         SELECT s.position, s.key, s.amount_cents, x.amount_cents
         FROM settlements s
         JOIN attribution.reconciliation_settlements x ON x.key = s.key
         WHERE x.tenant_id = $1 AND x.reconciliation_run_id = $2
           AND x.amount_cents <> s.amount_cents
-        ORDER BY s.position LIMIT 1)sql",
-                                                                  pg::Plan::once};
+        ORDER BY s.position LIMIT 1)sql";
+    pg::Statement<ChangedSettlement(core::Uuid, core::Uuid)> find{find_sql, pg::Plan::once};
     const auto changed = find.run(tenant_id, run_id).first();
     if (!changed)
         return;
@@ -142,14 +142,14 @@ void check_unchanged(const core::Uuid& tenant_id, const core::Uuid& run_id) {
 
 /// Planned for each call: the tables may have grown, and nobody may have analyzed them.
 std::uint64_t prune(const core::Uuid& tenant_id, pg::IntervalDatum older_than) {
-    pg::Statement<void(core::Uuid, pg::IntervalDatum)> remove{R"sql(
+    static constexpr const char* remove_sql = R"sql(
         DELETE FROM attribution.reconciliation_settlements s
         WHERE s.tenant_id = $1
           AND s.reconciliation_run_id IN (
               SELECT r.id FROM attribution.reconciliation_runs r
               WHERE r.tenant_id = $1 AND r.state IN ('completed', 'failed')
-                AND r.updated_at < now() - $2))sql",
-                                                              pg::Plan::once};
+                AND r.updated_at < now() - $2))sql";
+    pg::Statement<void(core::Uuid, pg::IntervalDatum)> remove{remove_sql, pg::Plan::once};
     return remove.run(tenant_id, older_than);
 }
 
