@@ -33,7 +33,7 @@ namespace {
 ///     allocated  per event and model version
 ///     total      of all events: what is allocated under a model version, and what is not yet
 ///     booked     allocations of open books: what is in the ledger, and what is not posted or was
-///                taken back
+///                reversed
 constexpr const char* tables_part = R"sql(
     WITH conversion_or_refund AS MATERIALIZED (
         SELECT e.id, e.revenue_cents, e.refund_of, coalesce(e.refund_of, e.id) AS conversion_id

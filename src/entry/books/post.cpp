@@ -1,10 +1,9 @@
 // post: allocations are copied into the ledger, each once.
 //
-//     find         under one snapshot: the allocations that are not posted; each is locked FOR
-//     SHARE open books   of their conversions, in the order of the conversions; a book that is kept
-//     under
-//                  another model version refuses the whole call
-//     insert       one statement; what another session has posted meanwhile is left out
+//     find         the allocations that are not posted, under one snapshot; locks them FOR SHARE
+//     open books   of their conversions, in the order of the conversions; refuses the whole call
+//                  when one of the books has postings under another model version
+//     insert       all postings in one statement; leaves out what another session has posted
 //
 // What is posted is decided by the first step. The locks keep it as it is until the postings are
 // committed, which freezes it, so the last step inserts rows that need no check.
@@ -124,7 +123,7 @@ void find_unposted(const Request& request, UnpostedRows* unposted) {
         all.stream(receive, request.tenant_id, request.model_version);
 }
 
-/// The first of the books that are kept under another model version, and how many there are.
+/// The first of the books that have another model version, and how many such books there are.
 struct OtherBook {
     core::Uuid conversion_id;
     std::string_view model_version;
@@ -153,8 +152,8 @@ struct OtherBook {
 }
 
 /// Opens the books that are missing and locks the others, in the order of their conversions: two
-/// sessions that post the same wait for each other in turn. A book that is kept under another model
-/// version is updated by what it is, which locks it and returns it.
+/// sessions that post the same wait for each other in turn. A book that has another model version
+/// is "updated" to the one it has, so that the statement returns it.
 void open_books(const Request& request) {
     static constinit pg::Statement<OtherBook(core::Uuid, std::string_view)> open{R"sql(
         WITH opened AS (

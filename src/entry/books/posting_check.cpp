@@ -1,13 +1,12 @@
-// posting_check: a new row of the ledger says what its allocation, its event and its book say, or
-// takes just the cents of its posting back.
+// posting_check: a new row of the ledger agrees with its allocation, its event and its book, or
+// reverses a posting exactly.
 //
 // A trigger compares each new row as it is inserted, whoever inserts it and under whatever role:
 //
 //     posting          allocation_id   the allocation's cents, the conversion of its event, and the
 //                                      model version of the conversion's book
-//     reversing entry  reverses_id     minus the cents of the posting, in the same book; a
-//     reversing
-//                                      entry cannot be reversed
+//     reversing entry  reverses_id     minus the cents of the posting, in the same book; that is
+//                                      no reversing entry itself
 //
 // The trigger fires on shards as well, whose names differ, so it knows the ledger by its OID and
 // finds the other tables through the ledger's foreign keys.

@@ -1,4 +1,4 @@
-// reversal: a posting is taken back by an entry of minus its cents, once.
+// reversal: a posting is reversed by an entry of minus its cents, once.
 
 #include <optional>
 #include <tuple>
