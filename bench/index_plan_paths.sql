@@ -39,12 +39,19 @@ INSERT INTO bench.paths VALUES
     ('dead_event_depth', 'api', NULL, 'aggregate', 50, '{uuid}', 'SELECT * FROM attribution.dead_event_depth d WHERE d.tenant_id = $1');
 
 -- EXPLAIN does not look into functions: their queries, which are planned without knowing the parameters.
-UPDATE bench.paths SET explained = 'SELECT a.channel, sum(a.allocated_revenue_cents), count(*) FILTER (WHERE e.event_type = ''conversion'')
-    FROM attribution.attribution_allocations a
-    JOIN attribution.attribution_events e ON e.tenant_id = a.tenant_id AND e.id = a.event_id
-    WHERE a.tenant_id = $1 AND a.model_version = $2 AND e.tenant_id = $1
-      AND e.event_type <> ''touch''
-      AND e.occurred_at >= CASE WHEN $3 IS NULL THEN ''-infinity'' ELSE $3 END AND e.occurred_at < CASE WHEN $4 IS NULL THEN ''infinity'' ELSE $4 END
+UPDATE bench.paths SET explained = 'SELECT t.id, coalesce(r.state, ''idle''), r.last_run_at, r.id
+    FROM attribution.tenants t
+    LEFT JOIN LATERAL (SELECT x.state, x.last_run_at, x.id FROM attribution.reconciliation_runs x
+                       WHERE x.tenant_id = t.id ORDER BY x.last_run_at DESC, x.id DESC LIMIT 1) r ON true
+    WHERE t.id = $1' WHERE path = 'reconciliation_status()';
+UPDATE bench.paths SET explained = 'SELECT a.channel, sum(a.cents), count(*) FILTER (WHERE e.event_type = ''conversion'')
+    FROM (SELECT x.id, x.event_type FROM attribution.attribution_events x
+          WHERE x.tenant_id = $1 AND x.event_type <> ''touch'' AND x.occurred_at >= coalesce($3, ''-infinity'') AND x.occurred_at < coalesce($4, ''infinity'')
+          ORDER BY x.occurred_at DESC OFFSET 0) e
+    CROSS JOIN LATERAL (SELECT y.channel, y.allocated_revenue_cents AS cents FROM attribution.attribution_allocations y
+                        WHERE y.tenant_id = $1 AND y.event_id >= e.id AND y.event_id <= e.id
+                          AND y.model_version IS NOT NULL AND y.model_version COLLATE "C" = $2
+                        ORDER BY y.event_id OFFSET 0) a
     GROUP BY a.channel ORDER BY 2 DESC, 1', types = '{uuid,text,timestamptz,timestamptz}' WHERE path LIKE 'channel_performance%';
 UPDATE bench.paths SET explained = 'SELECT s.tenant_id, s.model_version, s.event_id, s.revenue_cents, s.allocated_cents,
            abs(s.allocated_cents - coalesce(s.revenue_cents, 0))

@@ -26,7 +26,7 @@ COMMENT ON COLUMN attribution.reconciliation_runs.error_message IS 'Why it faile
 COMMENT ON COLUMN attribution.reconciliation_runs.run_metadata IS 'Counts and sums of a completed run, and whatever the caller wants to keep.';
 COMMENT ON COLUMN attribution.reconciliation_runs.occurred_from IS 'Conversions from this time on are expected to be settled; NULL: no bound.';
 COMMENT ON COLUMN attribution.reconciliation_runs.occurred_to IS 'Conversions before this time are expected to be settled; NULL: no bound.';
-COMMENT ON COLUMN attribution.reconciliation_runs.backend_pid IS 'Process id of the session that was last at work on it; NULL: not known.';
+COMMENT ON COLUMN attribution.reconciliation_runs.backend_pid IS 'Process id of the session that worked on it last; NULL: not known.';
 COMMENT ON COLUMN attribution.reconciliation_runs.backend_start IS 'When that process started: a process id is given out again.';
 COMMENT ON COLUMN attribution.reconciliation_runs.created_at IS 'When the row was inserted.';
 COMMENT ON COLUMN attribution.reconciliation_runs.updated_at IS 'When the row was last updated (kept by a trigger).';
@@ -46,20 +46,9 @@ CREATE POLICY tenant_isolation ON attribution.reconciliation_runs
 CREATE FUNCTION attribution.reconciliation_status(
     INOUT tenant_id uuid, OUT state text, OUT last_run_at timestamptz, OUT reconciliation_run_id uuid)
     RETURNS SETOF record
-    -- Neither strict nor with settings: so it becomes part of the caller's query and is planned with it, once. The names
-    -- in its body were looked up when it was created.
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-BEGIN ATOMIC
-    SELECT t.id, coalesce(r.state, 'idle'), r.last_run_at, r.id
-    FROM attribution.tenants t
-    LEFT JOIN LATERAL (
-        SELECT x.state, x.last_run_at, x.id
-        FROM attribution.reconciliation_runs x
-        WHERE x.tenant_id = t.id
-        ORDER BY x.last_run_at DESC, x.id DESC
-        LIMIT 1) r ON true
-    WHERE t.id = reconciliation_status.tenant_id;
-END;
+    -- Without settings, which would cost more than the query: the library qualifies its names and prefers indexes.
+    LANGUAGE c STABLE PARALLEL SAFE CALLED ON NULL INPUT ROWS 1
+    AS 'MODULE_PATHNAME', 'attribution_reconciliation_status';
 COMMENT ON FUNCTION attribution.reconciliation_status(uuid) IS
 'The latest reconciliation of a tenant, read from the table now: state idle and NULLs before the first run; no row for a tenant the caller may not see.';
 REVOKE ALL ON FUNCTION attribution.reconciliation_status(uuid) FROM PUBLIC;
@@ -126,7 +115,7 @@ CREATE FUNCTION attribution.start_reconciliation(
     SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
     AS 'MODULE_PATHNAME', 'attribution_start_reconciliation';
 COMMENT ON FUNCTION attribution.start_reconciliation(uuid, timestamptz, timestamptz) IS
-'Starts a reconciliation of a tenant and returns its run. Conversions that occurred in [occurred_from, occurred_to) and are posted are expected to be settled; NULL means no bound. Never waits: 55P03 while another run of the tenant is at work. A run whose server process is gone ends as failed, and the new one starts.';
+'Starts a reconciliation of a tenant and returns its run. Conversions that occurred in [occurred_from, occurred_to) and are posted are expected to be settled; NULL means no bound. Never waits: 55P03 while another run of the tenant is running. A run whose server process is gone ends as failed, and the new one starts.';
 REVOKE ALL ON FUNCTION attribution.start_reconciliation(uuid, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION attribution.settle(
@@ -167,7 +156,7 @@ CREATE PROCEDURE attribution.reconcile(
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_reconcile';
 COMMENT ON PROCEDURE attribution.reconcile(uuid, jsonb, uuid, timestamptz, timestamptz) IS
-'start_reconciliation(), settle() and finish_reconciliation() in one, with a commit after each, so that others see the run while it is running. A failure ends in state failed with its message and a WARNING; reconciliation_run_id returns the run, what is passed for it is ignored. Raises what keeps a run from starting (55P03 another run is at work, 42501, 22004, 22023 unknown tenant), when it is cancelled, and inside a transaction block (2D000).';
+'start_reconciliation(), settle() and finish_reconciliation() in one, with a commit after each, so that others see the run while it is running. A failure ends in state failed with its message and a WARNING; reconciliation_run_id returns the run, what is passed for it is ignored. Raises what keeps a run from starting (55P03 another run is running, 42501, 22004, 22023 unknown tenant), when it is cancelled, and inside a transaction block (2D000).';
 REVOKE ALL ON PROCEDURE attribution.reconcile(uuid, jsonb, uuid, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION attribution.reconciliation_differences(
@@ -175,48 +164,28 @@ CREATE FUNCTION attribution.reconciliation_differences(
     OUT key text, OUT kind text, OUT ledger_cents bigint, OUT settlement_cents bigint, OUT difference_cents numeric,
     OUT conversion_id uuid)
     RETURNS SETOF record
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    LANGUAGE c STABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT d.key, d.kind, d.ledger_cents, d.settlement_cents,
-           coalesce(d.ledger_cents, 0)::numeric - coalesce(d.settlement_cents, 0)::numeric, d.conversion_id
-    FROM attribution.settlement_differences d
-    WHERE d.tenant_id = reconciliation_differences.tenant_id
-      AND d.reconciliation_run_id = reconciliation_differences.reconciliation_run_id
-    ORDER BY d.key COLLATE "C", d.conversion_id;
-END;
+    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
+    AS 'MODULE_PATHNAME', 'attribution_reconciliation_differences';
 COMMENT ON FUNCTION attribution.reconciliation_differences(uuid, uuid) IS
 'The differences that a completed run has recorded, in the order of their keys: missing_in_ledger (ledger_cents NULL), missing_in_settlement (settlement_cents NULL), amount_mismatch. difference_cents is ledger less settlement; all in minor units. key is NULL for a conversion that has none, conversion_id where no conversion has the key. No rows for a tenant the caller may not see.';
 REVOKE ALL ON FUNCTION attribution.reconciliation_differences(uuid, uuid) FROM PUBLIC;
 
 CREATE FUNCTION attribution.prune_tenant_settlements(tenant_id uuid, older_than interval) RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT SECURITY DEFINER
+    LANGUAGE c VOLATILE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
-BEGIN ATOMIC
-    SELECT attribution.check_tenant(prune_tenant_settlements.tenant_id);
-    WITH ended AS (
-        SELECT r.id FROM attribution.reconciliation_runs r
-        WHERE r.tenant_id = prune_tenant_settlements.tenant_id AND r.state IN ('completed', 'failed')
-          AND r.updated_at < now() - prune_tenant_settlements.older_than),
-    gone AS (
-        DELETE FROM attribution.reconciliation_settlements s
-        WHERE s.tenant_id = prune_tenant_settlements.tenant_id AND s.reconciliation_run_id IN (SELECT id FROM ended)
-        RETURNING 1)
-    SELECT count(*) FROM gone;
-END;
+    SET enable_seqscan = off -- what a planner without statistics takes for a small table may be large
+    AS 'MODULE_PATHNAME', 'attribution_prune_tenant_settlements';
 COMMENT ON FUNCTION attribution.prune_tenant_settlements(uuid, interval) IS
 'Deletes the settlements of runs of one tenant that ended before that, and returns their number. Differences stay.';
 REVOKE ALL ON FUNCTION attribution.prune_tenant_settlements(uuid, interval) FROM PUBLIC;
 
 -- The tenants that the caller may see, by row security.
 CREATE FUNCTION attribution.prune_settlements(older_than interval DEFAULT '90 days') RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT
+    LANGUAGE c VOLATILE STRICT
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT coalesce(sum(attribution.prune_tenant_settlements(t.id, prune_settlements.older_than)), 0)::bigint
-    FROM attribution.tenants t;
-END;
+    AS 'MODULE_PATHNAME', 'attribution_prune_settlements';
 COMMENT ON FUNCTION attribution.prune_settlements(interval) IS
 'Deletes the settlements of runs that ended before that, of every tenant that the caller may see, and returns their number. Differences stay. For a scheduler.';
 REVOKE ALL ON FUNCTION attribution.prune_settlements(interval) FROM PUBLIC;

@@ -124,7 +124,7 @@ CREATE FUNCTION attribution.reverse_posting(tenant_id uuid, ledger_id uuid) RETU
     SET enable_seqscan = off
     AS 'MODULE_PATHNAME', 'attribution_reverse_posting';
 COMMENT ON FUNCTION attribution.reverse_posting(uuid, uuid) IS
-'Takes a posting back: writes its reversing entry, of minus its cents, and returns its id. A repeat returns the same one. A reversing entry is not reversed (22023). The allocation stays posted.';
+'Takes a posting back: writes its reversing entry, of minus its cents, and returns its id. A repeat returns the same one. A reversing entry cannot be reversed (22023). The allocation stays posted.';
 REVOKE ALL ON FUNCTION attribution.reverse_posting(uuid, uuid) FROM PUBLIC;
 
 CREATE FUNCTION attribution.channel_performance(
@@ -132,22 +132,12 @@ CREATE FUNCTION attribution.channel_performance(
     occurred_from timestamptz DEFAULT NULL, occurred_to timestamptz DEFAULT NULL,
     OUT channel text, OUT revenue_cents numeric, OUT conversions bigint)
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE c STABLE PARALLEL SAFE CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT a.channel, sum(a.allocated_revenue_cents), count(*) FILTER (WHERE e.event_type = 'conversion')
-    FROM attribution.attribution_allocations a
-    JOIN attribution.attribution_events e ON e.tenant_id = a.tenant_id AND e.id = a.event_id
-    WHERE a.tenant_id = channel_performance.tenant_id
-      AND a.model_version = channel_performance.model_version
-      AND e.tenant_id = channel_performance.tenant_id
-      AND e.event_type <> 'touch'
-      -- CASE: under row security a condition with coalesce() is no condition of an index.
-      AND e.occurred_at >= CASE WHEN channel_performance.occurred_from IS NULL THEN '-infinity'::timestamptz ELSE channel_performance.occurred_from END
-      AND e.occurred_at < CASE WHEN channel_performance.occurred_to IS NULL THEN 'infinity'::timestamptz ELSE channel_performance.occurred_to END
-    GROUP BY a.channel
-    ORDER BY 2 DESC, 1;
-END;
+    SET enable_seqscan = off -- a plan made while a table was empty is kept after it grew
+    SET enable_bitmapscan = off
+    SET jit = off
+    AS 'MODULE_PATHNAME', 'attribution_channel_performance';
 COMMENT ON FUNCTION attribution.channel_performance(uuid, text, timestamptz, timestamptz) IS
 'Per channel: allocated cents net of refunds (minor units) and the number of conversions it took part in, for events that occurred in [occurred_from, occurred_to); NULL means no bound. Best channel first.';
 REVOKE ALL ON FUNCTION attribution.channel_performance(uuid, text, timestamptz, timestamptz) FROM PUBLIC;

@@ -1,7 +1,6 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
 #include "entry/views/capture.hpp"
-#include "entry/books/ledger.hpp"
 #include "entry/intake/redact.hpp"
 #include "entry/session/settings.hpp"
 #include "entry/session/tenancy.hpp"
@@ -53,5 +52,4 @@ void _PG_init(void) {
     attribution::pg::watch_relations();
     watch_transactions();
     watch_logs();
-    watch_ledgers();
 }

@@ -49,6 +49,10 @@ Datum row_result(FunctionCallInfo fcinfo, const T&... value) {
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
 }
 
+/// A copy of the row in the memory context: what a function returns whose result is a row of a
+/// table, once the SPI connection that read the row has ended.
+Datum copied(Composite row, MemoryContext memory);
+
 /// The rows of a function that returns a set. Begin it before SPI_connect(): the rows must outlive
 /// the SPI connection.
 class ResultRows {
@@ -70,7 +74,8 @@ public:
     /// Adds a whole row of the table whose row type the function returns.
     void add_row(Composite row);
 
-    /// Adds the row as a statement found it: its columns are those of the function.
+    /// Adds the row as a statement found it. Raises 42804 unless its columns are those of the
+    /// function: an owner may have altered a column since.
     void add_slot(TupleTableSlot* row);
 
 private:

@@ -83,6 +83,41 @@ private:
     std::string_view key_;           // of the value that comes next
 };
 
+/// Nodes to expect in so many bytes of jsonb: most nodes with their keys take more than 16.
+std::size_t room_for(std::size_t bytes) {
+    return bytes / 16 + 4;
+}
+
+/// Writes an array or object, and all that is in it.
+void write_container(NodeWriter* writer, JsonbContainer* container) {
+    JsonbIterator* it = JsonbIteratorInit(container);
+    JsonbValue value;
+    for (JsonbIteratorToken token; (token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE;) {
+        switch (token) {
+        case WJB_KEY:
+            writer->key(value);
+            break;
+        case WJB_VALUE:
+        case WJB_ELEM:
+            writer->scalar(value);
+            break;
+        case WJB_BEGIN_OBJECT:
+            writer->open(core::JsonKind::object,
+                         static_cast<std::uint32_t>(value.val.object.nPairs));
+            break;
+        case WJB_BEGIN_ARRAY:
+            writer->open(core::JsonKind::array, static_cast<std::uint32_t>(value.val.array.nElems));
+            break;
+        case WJB_END_OBJECT:
+        case WJB_END_ARRAY:
+            writer->close();
+            break;
+        case WJB_DONE:
+            break;
+        }
+    }
+}
+
 void set_string(JsonbValue* value, std::string_view text) {
     value->type = jbvString;
     value->val.string.val = const_cast<char*>(text.data());
@@ -140,38 +175,13 @@ JsonbValue* push(JsonbParseState** state, const JsonDocument& document, core::Js
 
 JsonDocument json_structure(Datum jsonb) {
     Jsonb* source = DatumGetJsonbP(jsonb);
-    // Most nodes with their keys take more than 16 bytes of a jsonb.
-    NodeWriter writer(VARSIZE(source) / 16 + 4);
-    JsonbValue value;
+    NodeWriter writer(room_for(VARSIZE(source)));
     if (JB_ROOT_IS_SCALAR(source)) {
+        JsonbValue value;
         JsonbExtractScalar(&source->root, &value);
         writer.scalar(value);
-        return writer.finish();
-    }
-    JsonbIterator* it = JsonbIteratorInit(&source->root);
-    for (JsonbIteratorToken token; (token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE;) {
-        switch (token) {
-        case WJB_KEY:
-            writer.key(value);
-            break;
-        case WJB_VALUE:
-        case WJB_ELEM:
-            writer.scalar(value);
-            break;
-        case WJB_BEGIN_OBJECT:
-            writer.open(core::JsonKind::object,
-                        static_cast<std::uint32_t>(value.val.object.nPairs));
-            break;
-        case WJB_BEGIN_ARRAY:
-            writer.open(core::JsonKind::array, static_cast<std::uint32_t>(value.val.array.nElems));
-            break;
-        case WJB_END_OBJECT:
-        case WJB_END_ARRAY:
-            writer.close();
-            break;
-        case WJB_DONE:
-            break;
-        }
+    } else {
+        write_container(&writer, &source->root);
     }
     return writer.finish();
 }
@@ -192,6 +202,19 @@ void add_number_texts(const JsonDocument& document) {
 
 JsonDocument json_document(Datum jsonb) {
     const JsonDocument document = json_structure(jsonb);
+    add_number_texts(document);
+    return document;
+}
+
+JsonDocument json_document(const JsonbValue& element) {
+    const bool is_container = element.type == jbvBinary;
+    NodeWriter writer(
+        room_for(is_container ? static_cast<std::size_t>(element.val.binary.len) : 0));
+    if (is_container)
+        write_container(&writer, element.val.binary.data);
+    else
+        writer.scalar(element);
+    const JsonDocument document = writer.finish();
     add_number_texts(document);
     return document;
 }

@@ -47,6 +47,9 @@ void add_number_texts(const JsonDocument& document);
 /// Both: the nodes of a jsonb, with the texts of its numbers.
 JsonDocument json_document(Datum jsonb);
 
+/// The same of one element of an array, as an iterator over the array gives it.
+JsonDocument json_document(const JsonbValue& element);
+
 /// What stands at a place of the document, without its removed nodes, as jsonb; palloc'd.
 Datum jsonb_of(const JsonDocument& document, core::Json place);
 

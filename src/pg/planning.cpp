@@ -17,12 +17,16 @@ int prefer_indexes() {
     return level;
 }
 
-int pin_settings() {
+int prefer_index_order() {
     const int level = prefer_indexes();
-    set_until_restored("search_path", "pg_catalog, pg_temp");
-    // In the order of an index and no further than the limit, not all that matches and sorted.
     set_until_restored("enable_bitmapscan", "off");
     set_until_restored("enable_sort", "off");
+    return level;
+}
+
+int pin_settings() {
+    const int level = prefer_index_order();
+    set_until_restored("search_path", "pg_catalog, pg_temp");
     return level;
 }
 

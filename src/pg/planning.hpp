@@ -11,8 +11,12 @@ namespace attribution::pg {
 int prefer_indexes();
 void restore_settings(int settings);
 
+/// The same, and rows are read in the order of an index and no further than a LIMIT, rather than
+/// all that match, which are sorted then.
+int prefer_index_order();
+
 /// Until restore_settings(): names in queries are the system's, whatever the caller's search_path
-/// is, and plans avoid scans of whole tables. For procedures that commit, which may not SET.
+/// is, and plans are those of prefer_index_order(). For procedures that commit, which may not SET.
 int pin_settings();
 
 /// Until the subtransaction ends, no lock is waited for longer than that.

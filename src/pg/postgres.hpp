@@ -13,6 +13,7 @@
 #include "core/model.hpp"
 #include "core/redact.hpp"
 #include "core/refund.hpp"
+#include "core/settlement.hpp"
 #include "core/webhook/delivery.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.

@@ -7,6 +7,7 @@
 //   split_equally, same_ratios
 //   take_back   sum, floor or ceiling, nothing below zero, all gives zero; nothing changed on throw
 //   weigh       its weights apportion; only channels that were touched
+//   read_settlement  reads just the whole numbers in range, and says what is wrong with the rest
 //
 // A broken promise says which and aborts. Built by the preset fuzz, run by test/suites/fuzz.sh.
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/multiprecision/cpp_int.hpp>
@@ -27,6 +29,7 @@
 #include "core/error.hpp"
 #include "core/model.hpp"
 #include "core/refund.hpp"
+#include "core/settlement.hpp"
 
 namespace {
 
@@ -360,12 +363,62 @@ void fuzz_models(Input& input) {
     }
 }
 
+// --- read_settlement -----------------------------------------------------------------------------
+
+/// A whole number as numeric writes it, with `decimals` zeros after the point.
+std::string spelled(const cpp_int& number, std::size_t decimals) {
+    const std::string digits = number.str();
+    return decimals == 0 ? digits : digits + "." + std::string(decimals, '0');
+}
+
+JsonNode member(JsonKind kind, std::uint32_t end, std::string_view key, std::string_view text) {
+    JsonNode node;
+    node.kind = kind;
+    node.end = end;
+    node.key = key;
+    node.text = text;
+    return node;
+}
+
+/// A settlement of any kind of key and amount, its members in either order.
+void fuzz_settlements(Input& input) {
+    constexpr std::array kinds = {JsonKind::string, JsonKind::number, JsonKind::null,
+                                  JsonKind::array};
+    const cpp_int amount = (cpp_int(input.total()) << input.below(3)) + input.byte();
+    std::string digits = spelled(amount, input.below(3));
+    const bool has_cents = input.below(8) == 0;
+    if (has_cents)
+        digits += digits.find('.') == std::string::npos ? ".01" : "01";
+    const std::string key(input.below(2) == 0 ? 1 + input.byte() : input.below(2), 'k');
+    const JsonKind key_kind = kinds.at(std::min<std::size_t>(input.below(16), 4) % kinds.size());
+    const JsonKind amount_kind = kinds.at((1 + input.below(8) / 5) % kinds.size());
+    const bool key_is_first = input.below(2) == 0;
+    std::vector<JsonNode> nodes = {member(JsonKind::object, 3, "", ""),
+                                   key_is_first ? member(key_kind, 2, "key", key)
+                                                : member(amount_kind, 2, "amount_cents", digits),
+                                   key_is_first ? member(amount_kind, 3, "amount_cents", digits)
+                                                : member(key_kind, 3, "key", key)};
+
+    const bool is_right =
+        key_kind == JsonKind::string && !key.empty() && key.size() <= max_settlement_key_bytes &&
+        amount_kind == JsonKind::number && !has_cents &&
+        amount >= std::numeric_limits<Cents>::min() && amount <= std::numeric_limits<Cents>::max();
+    if (!is_right) {
+        must_throw(Fault::invalid_value, [&] { read_settlement(Json(nodes), 1); });
+        return;
+    }
+    const Settlement settlement = read_settlement(Json(nodes), 1);
+    must(settlement.key == key, "a settlement has the key that it was given");
+    must(cpp_int(settlement.amount_cents) == amount, "and exactly the amount");
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     Input input({data, size});
-    constexpr std::array<void (*)(Input&), 5> cases = {fuzz_apportion, fuzz_decimals,
-                                                       fuzz_equal_parts, fuzz_refunds, fuzz_models};
+    constexpr std::array<void (*)(Input&), 6> cases = {fuzz_apportion,   fuzz_decimals,
+                                                       fuzz_equal_parts, fuzz_refunds,
+                                                       fuzz_models,      fuzz_settlements};
     cases.at(input.below(cases.size()))(input);
     return 0;
 }

@@ -232,6 +232,49 @@ CALL pg_temp.attempt($$SELECT attribution.post_allocations('1ed6e200-0000-4000-8
 ROLLBACK;
 
 --
+-- A column of another type is an error that names it
+--
+BEGIN;
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-0000000000d4', 'conversion', '2024-03-08 00:00Z', 90);
+INSERT INTO attribution.attribution_allocations (tenant_id, id, event_id, model_version, channel, allocated_revenue_cents) VALUES
+    (:a, '1ed6e200-0000-4000-8000-00000000aa41', '1ed6e200-0000-4000-8000-0000000000d4', 'm4', 'tv', 90);
+INSERT INTO attribution.ledger_books (tenant_id, conversion_id, model_version) VALUES (:a, '1ed6e200-0000-4000-8000-0000000000d4', 'm4');
+SET CONSTRAINTS ALL IMMEDIATE;
+CREATE FUNCTION pg_temp.post_to(ledger regclass, cents bigint) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    EXECUTE format('INSERT INTO %s (tenant_id, id, conversion_id, allocation_id, revenue_cents) VALUES ($1, $2, $3, $4, $5)', ledger)
+    USING '1ed6e200-0000-4000-8000-00000000000a'::uuid, '1ed6e200-0000-4000-8000-0000000baa41'::uuid,
+          '1ed6e200-0000-4000-8000-0000000000d4'::uuid, '1ed6e200-0000-4000-8000-00000000aa41'::uuid, cents;
+END $$;
+SAVEPOINT allocated;
+DROP VIEW pg_temp.postings;
+ALTER TABLE attribution.ledger_books ALTER COLUMN model_version TYPE bytea USING model_version::bytea;
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('attribution.revenue_ledger', 90)$$);
+ROLLBACK TO allocated;
+-- Views keep an owner from altering the cents of the ledger; not those of a shard of it, which has another name.
+CREATE TABLE public.regress_shard (LIKE attribution.revenue_ledger INCLUDING ALL,
+    FOREIGN KEY (tenant_id, conversion_id) REFERENCES attribution.ledger_books,
+    FOREIGN KEY (tenant_id, allocation_id) REFERENCES attribution.attribution_allocations (tenant_id, id));
+CREATE TRIGGER posting_matches_allocation AFTER INSERT ON public.regress_shard FOR EACH ROW EXECUTE FUNCTION attribution.check_posting();
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('public.regress_shard', 91)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('attribution.revenue_ledger', 91)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('public.regress_shard', 90)$$);
+DELETE FROM public.regress_shard;
+ALTER TABLE public.regress_shard ALTER COLUMN revenue_cents TYPE numeric;
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('public.regress_shard', 90)$$);
+ALTER TABLE public.regress_shard ALTER COLUMN revenue_cents TYPE bigint;
+ALTER TABLE public.regress_shard DROP COLUMN reverses_id CASCADE;
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('public.regress_shard', 90)$$);
+ALTER TABLE public.regress_shard ADD COLUMN reverses_id uuid;
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('public.regress_shard', 90)$$);
+CALL pg_temp.attempt($$SELECT pg_temp.post_to('attribution.revenue_ledger', 90)$$);
+-- A trigger of the user's may suppress a reversing entry: then there is none to return.
+CREATE FUNCTION pg_temp.suppress() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER a_suppress BEFORE INSERT ON attribution.revenue_ledger FOR EACH ROW EXECUTE FUNCTION pg_temp.suppress();
+CALL pg_temp.attempt($$SELECT attribution.reverse_posting('1ed6e200-0000-4000-8000-00000000000a', '1ed6e200-0000-4000-8000-0000000baa41')$$);
+ROLLBACK;
+
+--
 -- channel_performance
 --
 SELECT * FROM attribution.channel_performance(:a, '1');

@@ -44,7 +44,7 @@ watched() {
     local runner=$!
     wait_for "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
     is "$(ask "SELECT state FROM attribution.reconciliation_status('$tenant')")" running 'others see a run while it runs'
-    is "$(ask "SELECT attribution.start_reconciliation('$tenant')" 2>&1 | grep -c 'another reconciliation of the tenant is at work')" 1 'and cannot start another'
+    is "$(ask "SELECT attribution.start_reconciliation('$tenant')" 2>&1 | grep -c 'another reconciliation of the tenant is running')" 1 'and cannot start another'
     ask "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND granted" >/dev/null
     wait $runner || not_ok 'the run ended badly'
     wait $holder || true
