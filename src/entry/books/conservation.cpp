@@ -245,10 +245,10 @@ using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_conservation) {
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(tenant_id);
     pg::ResultRows rows(fcinfo);
     SPI_connect();
-    entry::check_tenant_exists(PG_GETARG_DATUM(0));
+    entry::check_tenant_exists(tenant_id);
     entry::prove(tenant_id, &rows);
     SPI_finish();
     PG_RETURN_NULL();

@@ -127,7 +127,7 @@ ATTRIBUTION_FUNCTION(attribution_finish_reconciliation) {
     PreventCommandIfReadOnly("finish_reconciliation()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto run_id = pg::argument<core::Uuid>(fcinfo, 1, "reconciliation_run_id");
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(tenant_id);
     const MemoryContext memory = CurrentMemoryContext;
     SPI_connect();
     const Datum run = entry::finish_run(tenant_id, run_id, memory);

@@ -263,7 +263,7 @@ ATTRIBUTION_FUNCTION(attribution_post_allocations) {
                                         pg::argument<std::string_view>(fcinfo, 1, "model_version"),
                                     .occurred_from = pg::argument<Time>(fcinfo, 2, "occurred_from"),
                                     .occurred_to = pg::argument<Time>(fcinfo, 3, "occurred_to")};
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(request.tenant_id);
     SPI_connect();
     entry::check_model_version(request);
     const std::uint64_t posted = entry::post(request);

@@ -280,10 +280,10 @@ ATTRIBUTION_FUNCTION(attribution_start_reconciliation) {
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto occurred_from = pg::argument<entry::Time>(fcinfo, 1, "occurred_from");
     const auto occurred_to = pg::argument<entry::Time>(fcinfo, 2, "occurred_to");
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(tenant_id);
     const MemoryContext memory = CurrentMemoryContext;
     SPI_connect();
-    entry::check_tenant_exists(PG_GETARG_DATUM(0));
+    entry::check_tenant_exists(tenant_id);
     entry::end_abandoned_run(tenant_id);
     const Datum run = entry::insert_run(tenant_id, occurred_from, occurred_to, memory);
     SPI_finish();
@@ -295,7 +295,7 @@ ATTRIBUTION_FUNCTION(attribution_fail_reconciliation) {
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto run_id = pg::argument<core::Uuid>(fcinfo, 1, "reconciliation_run_id");
     const auto message = pg::argument<std::string_view>(fcinfo, 2, "message");
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(tenant_id);
     const MemoryContext memory = CurrentMemoryContext;
     SPI_connect();
     const Datum run = entry::fail_run(tenant_id, run_id, message, memory);

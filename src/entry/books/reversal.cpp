@@ -68,7 +68,7 @@ ATTRIBUTION_FUNCTION(attribution_reverse_posting) {
     PreventCommandIfReadOnly("reverse_posting()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto ledger_id = pg::argument<core::Uuid>(fcinfo, 1, "ledger_id");
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(tenant_id);
     SPI_connect();
     const entry::Entry found = entry::find_entry(tenant_id, ledger_id);
     const core::Uuid reversal =

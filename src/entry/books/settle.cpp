@@ -163,7 +163,7 @@ ATTRIBUTION_FUNCTION(attribution_settle) {
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto run_id = pg::argument<core::Uuid>(fcinfo, 1, "reconciliation_run_id");
     const auto document = pg::argument<pg::JsonbDatum>(fcinfo, 2, "settlements");
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(tenant_id);
     SPI_connect();
     entry::join_run(tenant_id, run_id);
     const entry::SettlementRows settlements =
@@ -185,7 +185,7 @@ ATTRIBUTION_FUNCTION(attribution_prune_tenant_settlements) {
     PreventCommandIfReadOnly("prune_tenant_settlements()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto older_than = pg::argument<pg::IntervalDatum>(fcinfo, 1, "older_than");
-    entry::check_tenant(PG_GETARG_DATUM(0));
+    entry::check_tenant(tenant_id);
     SPI_connect();
     const std::uint64_t pruned = entry::prune(tenant_id, older_than);
     SPI_finish();

@@ -10,9 +10,6 @@ bool check_tenant_id_setting(char** value, void** extra, GucSource source);
 
 /// Raises 42501 unless the caller may act for the tenant.
 void check_tenant(const core::Uuid& tenant_id);
-inline void check_tenant(Datum tenant_id) {
-    check_tenant(pg::uuid_of(tenant_id));
-}
 
 /// Raises 22023 when there is no such tenant, or none that the caller may see. Inside an SPI
 /// connection.
