@@ -1,6 +1,6 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
-#include "entry/views/capture.hpp"
+#include "entry/views/change_log.hpp"
 #include "entry/index_plan.hpp"
 #include "entry/books/ledger.hpp"
 #include "entry/intake/redact.hpp"
@@ -54,7 +54,6 @@ void _PG_init(void) {
     attribution::pg::watch_relations();
     watch_tenant_bindings();
     watch_transactions();
-    watch_logs();
     watch_ledgers();
     watch_planning();
 }

@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/identity.hpp"
 #include "core/model.hpp"
+#include "core/refresh_cost.hpp"
 #include "core/refund.hpp"
 #include "core/webhook/text.hpp"
 

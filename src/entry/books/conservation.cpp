@@ -10,7 +10,7 @@
 
 #include <array>
 
-#include "entry/views/capture.hpp"
+#include "entry/views/view_state.hpp"
 #include "entry/allocation/model.hpp"
 #include "entry/session/tenancy.hpp"
 #include "pg/convert.hpp"
@@ -151,13 +151,8 @@ View open_view(const char* name) {
 }
 
 void look_at(View* view, Snapshot snapshot) {
-    for (const TrackedView& tracked : tracked_views) {
-        if (strcmp(tracked.name, RelationGetRelationName(view->relation)) != 0)
-            continue;
-        const char* captured_by = describe_capture(tracked);
-        view->is_known = view->is_populated && captured_by != nullptr &&
-                         why_unknown(tracked, snapshot, captured_by) == nullptr;
-    }
+    view->is_known =
+        view->is_populated && is_view_known(RelationGetRelationName(view->relation), snapshot);
 }
 
 void receive_row(TupleTableSlot* row, void* state) {
