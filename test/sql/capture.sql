@@ -1014,3 +1014,18 @@ CALL pg_temp.attempt($$UPDATE attribution.currencies SET decimals = decimals WHE
 SELECT outcome, error FROM attribution.refresh('mv_reconciliation_status');
 ROLLBACK;
 CALL pg_temp.follow(again => true);
+
+--
+-- An extension that is dropped and created again in the same session has tables and functions of its own
+--
+BEGIN;
+SET LOCAL client_min_messages = error;
+DROP EXTENSION attribution CASCADE;
+CREATE EXTENSION attribution;
+RESET client_min_messages;
+INSERT INTO attribution.tenants (id, name) VALUES (:a, 'capture a');
+SELECT v, (attribution.refresh(v)).mode, attribution.refresh_doubt(v) FROM unnest('{mv_allocation_summary, mv_realtime_revenue, mv_reconciliation_status}'::text[]) AS v;
+UPDATE attribution.tenants SET currency = 'JPY' WHERE id = :a;
+SELECT v, l.mode, l.rows_changed FROM unnest('{mv_allocation_summary, mv_realtime_revenue, mv_reconciliation_status}'::text[]) AS v, attribution.refresh(v) AS l;
+SELECT total_revenue, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+ROLLBACK;

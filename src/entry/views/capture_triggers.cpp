@@ -28,8 +28,7 @@ struct FoundTrigger {
 };
 
 // xmin and ctid: a trigger that was disabled and enabled again is another version of its row.
-constinit pg::Statement<FoundTrigger(std::span<const Oid>, std::string_view)> find_triggers{
-    R"sql(
+constexpr const char* find_triggers_sql = R"sql(
 SELECT t.tgrelid, t.tgfoid, t.tgtype::integer, t.tgenabled::text,
        t.tgqual IS NOT NULL, t.tgattr::text <> '', t.tgoldtable IS NOT NULL, t.tgnewtable IS NOT NULL,
        format('%s %s %s %s', t.oid, t.xmin, t.ctid, t.tgenabled)
@@ -37,30 +36,38 @@ FROM pg_catalog.pg_trigger t
 WHERE NOT t.tgisinternal AND t.tgfoid = ANY ($1)
   AND t.tgargs = convert_to($2, 'UTF8') || decode('00', 'hex') -- arguments end with a zero
 ORDER BY t.oid
-)sql",
-    pg::Plan::chosen};
+)sql";
+constinit pg::Statement<FoundTrigger(std::span<const Oid>, std::string_view)> find_triggers{
+    find_triggers_sql, pg::Plan::chosen};
 
-/// The functions with these names: what tells their versions apart, and whether all of them are
-/// this module's, as refresh() itself is.
-constinit pg::Statement<std::tuple<std::optional<std::string_view>, std::optional<bool>>(
-    std::span<const std::string_view>)>
-    find_functions{R"sql(
+/// What the functions of this module are now.
+struct FoundFunctions {
+    using Columns = std::tuple<std::optional<std::string_view>, bool>;
+    std::optional<std::string_view> versions; // NULL: there are none
+    bool are_ours;                            // all of them are C functions of this module
+};
+
+// All functions of the module are in the library that refresh() is in.
+constexpr const char* find_functions_sql = R"sql(
 SELECT string_agg(format('%s %s %s', p.oid, p.xmin, p.ctid), ', ' ORDER BY p.oid),
-       count(*) = cardinality($1)
-           AND bool_and(p.prolang = r.prolang AND p.probin = r.probin
-                        AND p.prosrc = 'attribution_' || p.proname
-                        AND NOT p.prosecdef AND p.proconfig IS NULL)
+       count(*) = cardinality($2)
+           AND coalesce(bool_and(p.prolang = r.prolang AND p.probin = r.probin
+                                 AND p.prosrc = 'attribution_' || p.proname
+                                 AND NOT p.prosecdef AND p.proconfig IS NULL), false)
 FROM pg_catalog.pg_proc p
-JOIN pg_catalog.pg_proc r ON r.oid = 'attribution.refresh(text,text)'::regprocedure
-WHERE p.pronamespace = r.pronamespace AND p.pronargs = 0 AND p.proname = ANY ($1)
-)sql",
-                   pg::Plan::chosen};
+JOIN pg_catalog.pg_proc r ON r.pronamespace = $1 AND r.proname = 'refresh'
+                         AND r.proargtypes = '25 25'::oidvector -- (text, text)
+WHERE p.pronamespace = $1 AND p.pronargs = 0 AND p.proname = ANY ($2)
+)sql";
+constinit pg::Statement<FoundFunctions(Oid, std::span<const std::string_view>)> find_functions{
+    find_functions_sql, pg::Plan::chosen};
 
-constinit pg::Statement<std::string_view(Oid)> find_event_trigger{R"sql(
+constexpr const char* find_event_trigger_sql = R"sql(
 SELECT format('%s %s %s', e.oid, e.xmin, e.ctid)
 FROM pg_catalog.pg_event_trigger e
 WHERE e.evtfoid = $1 AND e.evtenabled = 'A' AND e.evtevent = 'ddl_command_end'
-)sql",
+)sql";
+constinit pg::Statement<std::string_view(Oid)> find_event_trigger{find_event_trigger_sql,
                                                                   pg::Plan::chosen};
 
 constexpr const char* trigger_fault =
@@ -124,18 +131,20 @@ Capture describe_capture(const TrackedView& view) {
         return {.fault = trigger_fault, .description = nullptr};
     const std::string_view names[] = {view.capture_function, "doubt_view", "is_replicated_row",
                                       "notice_refresh"};
-    const auto [versions, are_ours] = find_functions.run(names)[0];
-    if (!versions || !are_ours.value_or(false))
+    const FoundFunctions found = find_functions.run(pg::own_schema(), names)[0];
+    if (!found.are_ours)
         return {.fault = function_fault, .description = nullptr};
-    StringInfoData text;
-    initStringInfo(&text);
-    appendStringInfo(&text, "%u %u:", pg::own_relation(view.name), pg::own_relation(view.log));
+    StringInfoData description;
+    initStringInfo(&description);
+    appendStringInfo(&description, "%u %u:", pg::own_relation(view.name),
+                     pg::own_relation(view.log));
     for (const FoundTrigger& trigger : triggers)
-        appendStringInfo(&text, " %.*s,", static_cast<int>(trigger.identity.size()),
+        appendStringInfo(&description, " %.*s,", static_cast<int>(trigger.identity.size()),
                          trigger.identity.data());
-    appendStringInfo(&text, "; %.*s; %.*s", static_cast<int>(event_trigger->size()),
-                     event_trigger->data(), static_cast<int>(versions->size()), versions->data());
-    return {.fault = nullptr, .description = text.data};
+    appendStringInfo(&description, "; %.*s; %.*s", static_cast<int>(event_trigger->size()),
+                     event_trigger->data(), static_cast<int>(found.versions->size()),
+                     found.versions->data());
+    return {.fault = nullptr, .description = description.data};
 }
 
 } // namespace attribution::entry
