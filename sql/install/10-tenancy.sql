@@ -42,7 +42,7 @@ CREATE TABLE attribution.tenants (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT tenants_pkey PRIMARY KEY (id),
-    CONSTRAINT tenants_name_not_blank CHECK (name ~ '\S'),
+    CONSTRAINT tenants_name_not_blank CHECK (name ~ '[^[:space:]]'),
     CONSTRAINT tenants_name_length CHECK (octet_length(name) <= 255),
     CONSTRAINT tenants_currency_fkey FOREIGN KEY (currency) REFERENCES attribution.currencies (code)
 );

@@ -1,6 +1,5 @@
 -- capture: what has changed since the materialized views were refreshed.
--- Logs, state and doubts are materialized views themselves: they belong to this server, so no publication
--- sends them, no dump fills them, and no SQL statement changes them. src/entry/capture.cpp writes them.
+-- Logs, states and doubts are materialized views that the module writes: src/entry/views/README.md says why.
 
 CREATE MATERIALIZED VIEW attribution.allocation_summary_changes
     WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = -1) AS
@@ -36,14 +35,15 @@ COMMENT ON MATERIALIZED VIEW attribution.refresh_state IS
 'Internal: a row per materialized view that refresh() has refreshed on this server. Not dumped, not replicated to subscribers.';
 COMMENT ON COLUMN attribution.refresh_state.view_name IS 'The materialized view.';
 COMMENT ON COLUMN attribution.refresh_state.refreshed_at IS 'When its last refresh began: the contents are at least as new.';
-COMMENT ON COLUMN attribution.refresh_state.captured_by IS 'The view, its log and the triggers that write it, as they were then; NULL: they did not capture everything.';
+COMMENT ON COLUMN attribution.refresh_state.captured_by IS 'The view, its log, and the triggers and functions that write it, as they were then; NULL: they did not capture everything.';
 COMMENT ON COLUMN attribution.refresh_state.doubt IS 'Why the contents are not known to follow the log; NULL: they are.';
 
 CREATE MATERIALIZED VIEW attribution.refresh_doubts AS
-SELECT NULL::text AS view_name, NULL::text AS reason, NULL::timestamptz AS raised_at WHERE false;
+SELECT NULL::text AS view_name, NULL::text AS kind, NULL::text AS reason, NULL::timestamptz AS raised_at WHERE false;
 COMMENT ON MATERIALIZED VIEW attribution.refresh_doubts IS
 'Internal: what happened since the last refresh that the log of a materialized view does not tell. The next refresh computes the whole view.';
 COMMENT ON COLUMN attribution.refresh_doubts.view_name IS 'The materialized view.';
+COMMENT ON COLUMN attribution.refresh_doubts.kind IS 'truncated, replicated, altered, log_full or refreshed_by_hand; after the last one nobody knows how old the contents are.';
 COMMENT ON COLUMN attribution.refresh_doubts.reason IS 'What happened.';
 COMMENT ON COLUMN attribution.refresh_doubts.raised_at IS 'When.';
 

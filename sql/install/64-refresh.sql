@@ -116,7 +116,7 @@ LEFT JOIN LATERAL (
     WHERE l.view_name = v.view_name ORDER BY l.id DESC LIMIT 1) last_run ON true
 -- A REFRESH by hand may have put back contents that are older than the last refresh.
 LEFT JOIN attribution.refresh_state s ON s.view_name = v.view_name AND NOT EXISTS (
-    SELECT FROM attribution.refresh_doubts d WHERE d.view_name = v.view_name AND d.reason LIKE 'REFRESH MATERIALIZED VIEW%');
+    SELECT FROM attribution.refresh_doubts d WHERE d.view_name = v.view_name AND d.kind = 'refreshed_by_hand');
 COMMENT ON VIEW attribution.refresh_status IS
 'One row per materialized view: its last run; when its contents were last computed (the start of that run) and how many seconds ago, NULL after a REFRESH by hand; how many logged changes wait, several of one key among them; and why the next refresh will be of the whole view, NULL when it can be incremental.';
 
@@ -152,17 +152,9 @@ CREATE FUNCTION attribution.realtime_revenue(
     INOUT tenant_id uuid, OUT total_revenue numeric, OUT total_revenue_cents numeric, OUT verified boolean,
     OUT data_freshness_seconds numeric, OUT as_of timestamptz)
     RETURNS SETOF record
-    LANGUAGE sql STABLE STRICT SECURITY DEFINER ROWS 1
+    LANGUAGE c STABLE STRICT SECURITY DEFINER ROWS 1
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT attribution.check_tenant(realtime_revenue.tenant_id); -- before the view is opened
-    SELECT m.tenant_id, m.total_revenue, m.total_revenue_cents, m.verified,
-           extract(epoch FROM clock_timestamp() - s.refreshed_at), s.refreshed_at
-    FROM attribution.mv_realtime_revenue m
-    LEFT JOIN attribution.refresh_state s ON s.view_name = 'mv_realtime_revenue' AND NOT EXISTS (
-        SELECT FROM attribution.refresh_doubts d WHERE d.view_name = s.view_name AND d.reason LIKE 'REFRESH MATERIALIZED VIEW%')
-    WHERE m.tenant_id = realtime_revenue.tenant_id;
-END;
+    AS 'MODULE_PATHNAME', 'attribution_realtime_revenue';
 COMMENT ON FUNCTION attribution.realtime_revenue(uuid) IS
 'Ledger revenue of a tenant as of the last refresh of mv_realtime_revenue: in currency units and in minor units, whether all of it is verified, and how old that is in seconds (NULL after a REFRESH by hand, until the next refresh). 42501 for a tenant the caller may not act for; 55000 before the first refresh; no row for a tenant newer than the last refresh.';
 REVOKE ALL ON FUNCTION attribution.realtime_revenue(uuid) FROM PUBLIC;

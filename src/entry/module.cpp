@@ -1,6 +1,6 @@
 // What happens when PostgreSQL loads the library: settings and callbacks.
 
-#include "entry/views/capture.hpp"
+#include "entry/views/change_log.hpp"
 #include "entry/intake/redact.hpp"
 #include "entry/session/settings.hpp"
 #include "entry/session/tenancy.hpp"
@@ -51,5 +51,4 @@ void _PG_init(void) {
     MarkGUCPrefixReserved("attribution");
     attribution::pg::watch_relations();
     watch_transactions();
-    watch_logs();
 }

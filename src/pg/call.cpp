@@ -2,6 +2,8 @@
 
 #include "pg/tuple.hpp"
 
+#include "pg/tuple.hpp"
+
 namespace attribution::pg {
 
 void detail::check_result_columns(TupleDesc columns, std::span<const Oid> types) {
@@ -17,7 +19,7 @@ void detail::check_result_columns(TupleDesc columns, std::span<const Oid> types)
 }
 
 Datum copied(Composite row, MemoryContext memory) {
-    const HeapTupleHeader header = DatumGetHeapTupleHeader(row.datum);
+    const HeapTupleHeader header = row_of(row.datum);
     const MemoryContext before = MemoryContextSwitchTo(memory);
     const Datum copy = datumCopy(HeapTupleHeaderGetDatum(header), false, -1);
     MemoryContextSwitchTo(before);

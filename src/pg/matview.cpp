@@ -3,8 +3,9 @@
 namespace attribution::pg {
 namespace {
 
-/// An entry in each index for the writer's row, which has its place. The other entries of a row
-/// that was updated in place stay where they are if no indexed value changed (HOT).
+/// Makes an entry in each index for the writer's row, which was written to the table. After an
+/// update that changed no indexed value, PostgreSQL says that none is needed (a heap-only tuple),
+/// or only entries of indexes that summarize blocks.
 void insert_index_entries(ViewWriter* writer, bool updated,
                           [[maybe_unused]] bool only_summarizing) {
     if (writer->target->ri_NumIndices == 0)
@@ -24,7 +25,17 @@ void insert_index_entries(ViewWriter* writer, bool updated,
 
 } // namespace
 
+void check_has_no_index(Relation relation) {
+    if (relation->rd_rel->relhasindex && RelationGetIndexList(relation) != NIL)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("\"%s\" has an index", RelationGetRelationName(relation)),
+                        errdetail("Changes are appended to it without regard to indexes."),
+                        errhint("Drop the index.")));
+}
+
 ViewWriter open_writer(Relation relation) {
+    Assert(relation->rd_rel->relkind == RELKIND_MATVIEW);
+    Assert(CheckRelationLockedByMe(relation, RowExclusiveLock, true));
     ViewWriter writer{};
     writer.relation = relation;
     writer.executor = CreateExecutorState();
@@ -43,12 +54,14 @@ void close_writer(ViewWriter* writer) {
 }
 
 void insert_row(ViewWriter* writer) {
+    Assert(!TTS_EMPTY(writer->row));
     simple_table_tuple_insert(writer->relation, writer->row);
     insert_index_entries(writer, false, false);
     ResetPerTupleExprContext(writer->executor);
 }
 
 void update_row(ViewWriter* writer, ItemPointer place, Snapshot snapshot) {
+    Assert(!TTS_EMPTY(writer->row) && ItemPointerIsValid(place));
 #if PG_VERSION_NUM >= 160000
     TU_UpdateIndexes indexes;
     simple_table_tuple_update(writer->relation, place, writer->row, snapshot, &indexes);
@@ -67,12 +80,12 @@ void delete_row(ViewWriter* writer, ItemPointer place, Snapshot snapshot) {
     simple_table_tuple_delete(writer->relation, place, snapshot);
 }
 
-double estimated_rows(Relation relation) {
+int64 estimated_rows(Relation relation) {
     BlockNumber pages;
     double rows;
     double all_visible;
     estimate_rel_size(relation, nullptr, &pages, &rows, &all_visible);
-    return rows;
+    return rows < 1e18 ? static_cast<int64>(rows) : PG_INT64_MAX;
 }
 
 } // namespace attribution::pg

@@ -1,8 +1,14 @@
 // Rows of materialized views, written through the table access method.
 //
-// SQL refuses to change a materialized view, and no publication sends one: so they hold what is to
-// follow other tables, and what belongs to this server alone. Rows written here are as crash-safe,
-// transactional and replicated as any other.
+// The one idea: a materialized view may be storage of the extension's own. SQL refuses to change
+// one, no publication sends one, and a dump restores it empty; but its rows are as crash-safe,
+// transactional, replicated to standbys and vacuumed as those of any table. So materialized views
+// hold what follows other tables (the views that users read, which an incremental refresh changes
+// row by row) and what belongs to this server alone (logs of changes, states and doubts: see
+// src/entry/views/README.md). The other half of that bargain is paid here: nothing but this file
+// keeps the indexes of such a row in step.
+//
+// A caller has locked the relation (RowExclusiveLock at least, to the end of the transaction).
 #pragma once
 
 #include <algorithm>
@@ -12,7 +18,7 @@
 
 namespace attribution::pg {
 
-/// Calls visit(TupleTableSlot*) for each row that the snapshot sees.
+/// Calls visit(TupleTableSlot*) for each row that the snapshot sees. A visit may delete its row.
 template <class Visit>
 void each_row(Relation relation, Snapshot snapshot, Visit visit) {
     TupleTableSlot* row = table_slot_create(relation, nullptr);
@@ -23,10 +29,16 @@ void each_row(Relation relation, Snapshot snapshot, Visit visit) {
     ExecDropSingleTupleTableSlot(row);
 }
 
+/// Raises 55000 when somebody has created an index on the relation: append_rows() would leave it
+/// without the rows.
+void check_has_no_index(Relation relation);
+
 /// Appends `count` rows to a relation without indexes: fill(i, values, isnull) gives row i, whose
 /// values must live until the end of the call.
 template <class Fill>
 void append_rows(Relation relation, std::size_t count, Fill fill) {
+    Assert(CheckRelationLockedByMe(relation, RowExclusiveLock, true));
+    Assert(RelationGetIndexList(relation) == NIL);
     constexpr std::size_t chunk = 128;
     TupleTableSlot* rows[chunk];
     const std::size_t slot_count = std::min(count, chunk);
@@ -35,7 +47,8 @@ void append_rows(Relation relation, std::size_t count, Fill fill) {
     const MemoryContext before = CurrentMemoryContext;
     const MemoryContext memory =
         AllocSetContextCreate(before, "attribution rows", ALLOCSET_DEFAULT_SIZES);
-    // A ring of buffers is for what is larger than shared_buffers wants to see.
+    // A bulk insert writes through a small ring of buffers, so that many rows do not push other
+    // pages out of shared_buffers. For a few rows the ring costs more than it saves.
     BulkInsertState bulk = count > 8 * chunk ? GetBulkInsertState() : nullptr;
     const CommandId command = GetCurrentCommandId(true);
     MemoryContextSwitchTo(memory);
@@ -66,20 +79,22 @@ struct ViewWriter {
     Relation relation;
     EState* executor;
     ResultRelInfo* target;
-    TupleTableSlot* row; // virtual: fill tts_values and tts_isnull, then store_row
+    TupleTableSlot* row; // a virtual slot, which insert_row() and update_row() store and write
 };
 
-/// Opens the indexes of a locked relation. The caller acts as its owner: expressions of indexes may
-/// call functions.
+/// Opens the indexes of the relation. The caller acts as its owner: expressions of indexes may call
+/// functions.
 ViewWriter open_writer(Relation relation);
 void close_writer(ViewWriter* writer);
 
-/// Writes the writer's row as a new one, or over the row at `place`.
+/// Writes the writer's row as a new one, or over the row at `place`: the caller has cleared the
+/// slot, filled tts_values and tts_isnull, and stored it. `snapshot` is the one that found the row;
+/// a row that another transaction has changed since is an error.
 void insert_row(ViewWriter* writer);
 void update_row(ViewWriter* writer, ItemPointer place, Snapshot snapshot);
 void delete_row(ViewWriter* writer, ItemPointer place, Snapshot snapshot);
 
 /// Rows of the relation, estimated from its size now.
-double estimated_rows(Relation relation);
+int64 estimated_rows(Relation relation);
 
 } // namespace attribution::pg

@@ -9,6 +9,20 @@ void set_until_restored(const char* name, const char* value) {
 
 } // namespace
 
+int pin_texts() {
+    const int level = NewGUCNestLevel();
+    set_until_restored("standard_conforming_strings", "on");
+    set_until_restored("backslash_quote", "safe_encoding");
+    set_until_restored("transform_null_equals", "off");
+    set_until_restored("array_nulls", "on");
+    set_until_restored("DateStyle", "ISO, YMD");
+    set_until_restored("IntervalStyle", "postgres");
+    set_until_restored("quote_all_identifiers", "off");
+    set_until_restored("extra_float_digits", "1");
+    set_until_restored("bytea_output", "hex");
+    return level;
+}
+
 int prefer_indexes() {
     const int level = NewGUCNestLevel();
     set_until_restored("enable_seqscan", "off");
@@ -37,6 +51,16 @@ void limit_lock_wait(int milliseconds) {
 
 void restore_settings(int settings) {
     AtEOXact_GUC(true, settings);
+}
+
+const char* view_query(Oid view) {
+    const int settings = pin_texts();
+    const char* query =
+        TextDatumGetCString(DirectFunctionCall1(pg_get_viewdef, ObjectIdGetDatum(view)));
+    restore_settings(settings);
+    const std::size_t length = strlen(query);
+    Assert(length > 0 && query[length - 1] == ';');
+    return pnstrdup(query, length - 1);
 }
 
 } // namespace attribution::pg

@@ -1,5 +1,7 @@
 #include "pg/statement.hpp"
 
+#include "pg/planning.hpp"
+
 namespace attribution::pg {
 namespace detail {
 namespace {
@@ -37,9 +39,11 @@ SPIPlanPtr prepared(Prepared& statement, std::span<const Oid> types) {
     Assert(statement.sql != nullptr);
     if (statement.plan == nullptr) {
         const MemoryContext memory = CurrentMemoryContext;
+        const int settings = pin_texts();
         SPIPlanPtr plan = SPI_prepare_cursor(
             statement.sql, static_cast<int>(types.size()), const_cast<Oid*>(types.data()),
             statement.kind == Plan::generic ? CURSOR_OPT_GENERIC_PLAN : 0);
+        restore_settings(settings);
         if (plan == nullptr)
             elog(ERROR, "%s: %s", SPI_result_code_string(SPI_result), statement.sql);
         if (statement.kind != Plan::once)

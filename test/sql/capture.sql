@@ -814,11 +814,114 @@ ALTER EVENT TRIGGER attribution_notices_refresh ENABLE ALWAYS;
 TABLE pg_temp.doubts;
 CALL pg_temp.follow();
 CALL pg_temp.follow();
+-- A trigger that is made anew otherwise captures less than the one that was installed: with a condition, without the old
+-- rows, for some columns; or more, when there is another one like it.
+CREATE PROCEDURE pg_temp.replace_trigger(definition text) LANGUAGE plpgsql AS $$
+BEGIN
+    DROP TRIGGER status_follows_update ON attribution.reconciliation_runs;
+    EXECUTE format(definition, 'CREATE TRIGGER status_follows_update AFTER UPDATE', 'ON attribution.reconciliation_runs',
+                   'EXECUTE FUNCTION attribution.capture_status_change(''mv_reconciliation_status'')');
+    ALTER TABLE attribution.reconciliation_runs ENABLE ALWAYS TRIGGER status_follows_update;
+END $$;
+BEGIN;
+CALL pg_temp.replace_trigger('%s %s REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT WHEN (false) %s');
+CALL pg_temp.follow();
+UPDATE attribution.reconciliation_runs SET state = 'failed' WHERE tenant_id = :a;
+CALL pg_temp.follow();
+ROLLBACK;
+BEGIN;
+CALL pg_temp.replace_trigger('%s %s REFERENCING NEW TABLE AS n FOR EACH STATEMENT %s');
+CALL pg_temp.follow();
+CALL pg_temp.follow();
+CALL pg_temp.attempt('UPDATE attribution.reconciliation_runs SET state = state');
+ROLLBACK;
+BEGIN;
+CALL pg_temp.replace_trigger('%s OF id %s FOR EACH ROW %s');
+CALL pg_temp.follow();
+UPDATE attribution.reconciliation_runs SET state = 'failed' WHERE tenant_id = :a;
+CALL pg_temp.follow();
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER status_follows_again AFTER UPDATE ON attribution.reconciliation_runs REFERENCING OLD TABLE AS o NEW TABLE AS n
+    FOR EACH STATEMENT EXECUTE FUNCTION attribution.capture_status_change('mv_reconciliation_status');
+TABLE pg_temp.doubts;
+ROLLBACK;
+-- A function that was replaced captures nothing, whatever its triggers are. Put back, it did not for a while.
+CREATE PROCEDURE pg_temp.replace_function(name text, result text, body text, language text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION attribution.%I() RETURNS %s LANGUAGE %s AS %L', name, result, language, body);
+END $$;
+CREATE TEMP TABLE definition AS
+SELECT p.proname, pg_get_functiondef(p.oid) AS definition FROM pg_proc AS p
+WHERE p.pronamespace = 'attribution'::regnamespace
+  AND p.proname IN ('capture_summary_change', 'capture_revenue_change', 'capture_status_change', 'doubt_view', 'is_replicated_row', 'notice_refresh');
+CREATE PROCEDURE pg_temp.restore_functions() LANGUAGE plpgsql AS $$
+DECLARE
+    d record;
+BEGIN
+    FOR d IN SELECT * FROM definition ORDER BY proname LOOP
+        EXECUTE d.definition;
+    END LOOP;
+END $$;
+BEGIN;
+CALL pg_temp.replace_function('capture_status_change', 'trigger', 'BEGIN RETURN NULL; END', 'plpgsql');
+UPDATE attribution.reconciliation_runs SET state = 'failed' WHERE tenant_id = :a;
+TABLE pg_temp.doubts;
+CALL pg_temp.follow();
+UPDATE attribution.reconciliation_runs SET state = 'completed' WHERE tenant_id = :a;
+CALL pg_temp.follow();
+CALL pg_temp.restore_functions();
+TABLE pg_temp.doubts;
+CALL pg_temp.follow();
+CALL pg_temp.follow();
+ROLLBACK;
+BEGIN;
+CALL pg_temp.replace_function('capture_summary_change', 'trigger', 'BEGIN RETURN NULL; END', 'plpgsql');
+CALL pg_temp.replace_function('capture_revenue_change', 'trigger', 'BEGIN RETURN NULL; END', 'plpgsql');
+TABLE pg_temp.doubts;
+ROLLBACK;
+BEGIN;
+CALL pg_temp.replace_function('doubt_view', 'trigger', 'BEGIN RETURN NULL; END', 'plpgsql');
+TABLE pg_temp.doubts;
+ROLLBACK;
+BEGIN;
+CALL pg_temp.replace_function('is_replicated_row', 'boolean', 'SELECT false', 'sql');
+TABLE pg_temp.doubts;
+ROLLBACK;
+BEGIN;
+CALL pg_temp.replace_function('notice_refresh', 'event_trigger', 'BEGIN END', 'plpgsql');
+TABLE pg_temp.doubts;
+ROLLBACK;
+BEGIN;
+ALTER FUNCTION attribution.doubt_view() SET search_path = public;
+TABLE pg_temp.doubts;
+ROLLBACK;
+-- With the same definition, it was still another one for a moment, as far as anybody knows.
+BEGIN;
+CALL pg_temp.restore_functions();
+TABLE pg_temp.doubts;
+ROLLBACK;
+CALL pg_temp.follow();
 -- After a REFRESH by hand nobody knows how old the contents are.
 SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
 REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
 SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
 SELECT view_name, refreshed_at IS NULL AS unknown FROM attribution.refresh_status WHERE doubt IS NOT NULL;
+CALL pg_temp.follow();
+SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+-- Nor after a REFRESH by hand of a view that was in doubt already.
+UPDATE attribution.currencies SET decimals = decimals WHERE code = 'USD';
+SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+BEGIN;
+UPDATE attribution.currencies SET decimals = decimals WHERE code = 'USD';
+REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
+COMMIT;
+SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+SELECT view_name, refreshed_at IS NULL AS unknown, doubt FROM attribution.refresh_status WHERE doubt IS NOT NULL;
+-- Again and again, that is said once.
+REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
+REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
+SELECT view_name, kind, reason FROM attribution.refresh_doubts ORDER BY raised_at;
 CALL pg_temp.follow();
 SELECT data_freshness_seconds IS NOT NULL AS has_age, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
 -- A table that inherits has rows that nothing follows.
@@ -846,3 +949,83 @@ SELECT (attribution.refresh('mv_reconciliation_status')).outcome;
 ROLLBACK;
 DROP ROLE regress_attribution_state_owner;
 CALL pg_temp.follow();
+
+--
+-- Columns that were altered: an error that names the column, in a session that has read them before
+--
+BEGIN;
+ALTER TABLE attribution.reconciliation_runs RENAME COLUMN tenant_id TO tenant;
+ALTER TABLE attribution.reconciliation_runs ADD COLUMN tenant_id text DEFAULT 'x';
+CALL pg_temp.attempt('UPDATE attribution.reconciliation_runs SET state = state');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attribution.reconciliation_runs RENAME COLUMN tenant_id TO tenant;
+CALL pg_temp.attempt('UPDATE attribution.reconciliation_runs SET state = state');
+ALTER TABLE attribution.reconciliation_runs ADD COLUMN tenant_id uuid;
+CALL pg_temp.attempt('UPDATE attribution.reconciliation_runs SET state = state');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attribution.revenue_ledger RENAME COLUMN revenue_cents TO cents;
+ALTER TABLE attribution.revenue_ledger ADD COLUMN revenue_cents numeric DEFAULT 1;
+ALTER TABLE attribution.revenue_ledger DISABLE TRIGGER USER, ENABLE ALWAYS TRIGGER revenue_follows_update;
+CALL pg_temp.attempt('UPDATE attribution.revenue_ledger SET is_verified = is_verified');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attribution.revenue_ledger RENAME COLUMN is_verified TO verified;
+ALTER TABLE attribution.revenue_ledger ADD COLUMN is_verified text DEFAULT 'true';
+ALTER TABLE attribution.revenue_ledger DISABLE TRIGGER USER, ENABLE ALWAYS TRIGGER revenue_follows_update;
+CALL pg_temp.attempt('UPDATE attribution.revenue_ledger SET verified = verified');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attribution.tenants RENAME COLUMN id TO tenant;
+ALTER TABLE attribution.tenants ADD COLUMN id bigint DEFAULT 1;
+CALL pg_temp.attempt('UPDATE attribution.tenants SET name = name');
+ROLLBACK;
+BEGIN;
+ALTER TABLE attribution.attribution_allocations RENAME COLUMN model_version TO model;
+ALTER TABLE attribution.attribution_allocations ADD COLUMN model_version integer DEFAULT 1;
+ALTER TABLE attribution.attribution_allocations DISABLE TRIGGER USER, ENABLE ALWAYS TRIGGER summary_follows_update;
+CALL pg_temp.attempt('UPDATE attribution.attribution_allocations SET weight = weight');
+ROLLBACK;
+-- A type of the same bytes is none other.
+BEGIN;
+CREATE DOMAIN public.tenant_key AS uuid;
+ALTER TABLE attribution.reconciliation_runs RENAME COLUMN tenant_id TO tenant;
+ALTER TABLE attribution.reconciliation_runs ADD COLUMN tenant_id public.tenant_key DEFAULT 'ca974e00-0000-4000-8000-00000000000a';
+CALL pg_temp.attempt('UPDATE attribution.reconciliation_runs SET state = state');
+ROLLBACK;
+-- The logs, the states and the doubts are read and written by number.
+BEGIN;
+ALTER MATERIALIZED VIEW attribution.reconciliation_status_changes RENAME TO former;
+CREATE MATERIALIZED VIEW attribution.reconciliation_status_changes AS SELECT 1 AS tenant_id WHERE false;
+CALL pg_temp.attempt('UPDATE attribution.reconciliation_runs SET state = state');
+SELECT outcome, error FROM attribution.refresh('mv_reconciliation_status');
+ROLLBACK;
+BEGIN;
+ALTER MATERIALIZED VIEW attribution.refresh_state RENAME TO former;
+CREATE MATERIALIZED VIEW attribution.refresh_state AS SELECT 1 AS view_name, 2 AS refreshed_at, 3 AS captured_by, 4 AS doubt;
+SELECT outcome, error FROM attribution.refresh('mv_reconciliation_status');
+CALL pg_temp.attempt($$SELECT attribution.refresh_doubt('mv_reconciliation_status')$$);
+ROLLBACK;
+BEGIN;
+ALTER MATERIALIZED VIEW attribution.refresh_doubts RENAME TO former;
+CREATE MATERIALIZED VIEW attribution.refresh_doubts AS SELECT 1 AS view_name, 2 AS kind, 3 AS reason, 4 AS raised_at;
+CALL pg_temp.attempt($$UPDATE attribution.currencies SET decimals = decimals WHERE code = 'USD'$$);
+SELECT outcome, error FROM attribution.refresh('mv_reconciliation_status');
+ROLLBACK;
+CALL pg_temp.follow(again => true);
+
+--
+-- An extension that is dropped and created again in the same session has tables and functions of its own
+--
+BEGIN;
+SET LOCAL client_min_messages = error;
+DROP EXTENSION attribution CASCADE;
+CREATE EXTENSION attribution;
+RESET client_min_messages;
+INSERT INTO attribution.tenants (id, name) VALUES (:a, 'capture a');
+SELECT v, (attribution.refresh(v)).mode, attribution.refresh_doubt(v) FROM unnest('{mv_allocation_summary, mv_realtime_revenue, mv_reconciliation_status}'::text[]) AS v;
+UPDATE attribution.tenants SET currency = 'JPY' WHERE id = :a;
+SELECT v, l.mode, l.rows_changed FROM unnest('{mv_allocation_summary, mv_realtime_revenue, mv_reconciliation_status}'::text[]) AS v, attribution.refresh(v) AS l;
+SELECT total_revenue, as_of IS NOT NULL AS has_time FROM attribution.realtime_revenue(:a);
+ROLLBACK;

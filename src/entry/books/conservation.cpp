@@ -9,9 +9,9 @@
 // new rows into its view, which older snapshots see as well, and has emptied the view's log, which
 // they do not see.
 
+#include "entry/views/view_state.hpp"
 #include "entry/allocation/model.hpp"
 #include "entry/session/tenancy.hpp"
-#include "entry/views/capture.hpp"
 #include "pg/call.hpp"
 #include "pg/own.hpp"
 #include "pg/statement.hpp"
@@ -204,14 +204,8 @@ View open_view(const char* name) {
 
 /// Whether the view's log has all that the view lacks, as the snapshot sees both.
 bool is_known(const View& view, Snapshot snapshot) {
-    for (const TrackedView& tracked : tracked_views) {
-        if (strcmp(tracked.name, RelationGetRelationName(view.relation)) != 0)
-            continue;
-        const char* captured_by = describe_capture(tracked);
-        return view.is_populated && captured_by != nullptr &&
-               why_unknown(tracked, snapshot, captured_by) == nullptr;
-    }
-    pg_unreachable();
+    return view.is_populated &&
+           is_view_known(RelationGetRelationName(view.relation), snapshot);
 }
 
 const char* equations(const View& revenue, const View& summary) {

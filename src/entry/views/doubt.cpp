@@ -1,0 +1,62 @@
+// Triggers that raise doubts: something happens below a view that its log does not tell.
+
+#include "entry/views/view_state.hpp"
+#include "pg/own.hpp"
+#include "pg/relation.hpp"
+
+namespace attribution::entry {
+namespace {
+
+void doubt_table(const TriggerData* trigger) {
+    const TrackedView& view = view_of(trigger->tg_trigger);
+    const char* table = RelationGetRelationName(trigger->tg_relation);
+    if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+        raise_doubt(view, DoubtKind::truncated, psprintf("%s was truncated", table));
+    else if (IsLogicalWorker())
+        raise_doubt(view, DoubtKind::replicated,
+                    psprintf("rows of %s came by logical replication", table));
+    else
+        raise_doubt(view, DoubtKind::altered, psprintf("%s was changed", table));
+}
+
+/// After a REFRESH by hand. A view may have older contents now, a log has lost what waited in it,
+/// and without the doubts nobody knows what is in doubt. Without the states every view is.
+void doubt_refreshed(const RefreshMatViewStmt* refresh) {
+    const Oid relation = RangeVarGetRelid(refresh->relation, NoLock, true);
+    const Oid doubts = pg::find_own_relation("refresh_doubts");
+    if (!OidIsValid(relation) || !OidIsValid(doubts) || relation == view_in_refresh)
+        return;
+    if (relation == doubts)
+        forget_raised_doubts();
+    for (const TrackedView& view : tracked_views)
+        if (relation == doubts || relation == pg::find_own_relation(view.name) ||
+            relation == pg::find_own_relation(view.log))
+            raise_doubt(view, DoubtKind::refreshed_by_hand,
+                        psprintf("REFRESH MATERIALIZED VIEW was run on %s by hand",
+                                 refresh->relation->relname));
+}
+
+} // namespace
+} // namespace attribution::entry
+
+using namespace attribution;
+
+ATTRIBUTION_FUNCTION(attribution_is_replicated_row) {
+    // Not what session_replication_role says: its sessions fire the statement triggers as well.
+    PG_RETURN_BOOL(IsLogicalWorker());
+}
+
+ATTRIBUTION_FUNCTION(attribution_doubt_view) {
+    entry::doubt_table(pg::trigger_data(fcinfo, "doubt_view"));
+    PG_RETURN_DATUM(PointerGetDatum(nullptr));
+}
+
+ATTRIBUTION_FUNCTION(attribution_notice_refresh) {
+    if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("notice_refresh() must be called as an event trigger")));
+    const auto* event = reinterpret_cast<EventTriggerData*>(fcinfo->context);
+    if (event->parsetree != nullptr && IsA(event->parsetree, RefreshMatViewStmt))
+        entry::doubt_refreshed(castNode(RefreshMatViewStmt, event->parsetree));
+    PG_RETURN_NULL();
+}

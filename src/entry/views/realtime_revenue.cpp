@@ -1,0 +1,51 @@
+// realtime_revenue(): the ledger revenue of a tenant as mv_realtime_revenue has it.
+
+#include "entry/session/tenancy.hpp"
+#include "pg/call.hpp"
+#include "pg/planning.hpp"
+#include "pg/statement.hpp"
+
+namespace attribution::entry {
+namespace {
+
+struct Revenue {
+    using Columns = std::tuple<core::Uuid, pg::NumericDatum, pg::NumericDatum, bool,
+                               std::optional<pg::NumericDatum>, std::optional<pg::Timestamptz>>;
+    core::Uuid tenant_id;
+    pg::NumericDatum total_revenue;
+    pg::NumericDatum total_revenue_cents;
+    bool verified;
+    std::optional<pg::NumericDatum> data_freshness_seconds;
+    std::optional<pg::Timestamptz> as_of;
+};
+
+// After a REFRESH by hand nobody knows how old the contents are: it may have put back older ones.
+constinit pg::Statement<Revenue(core::Uuid)> find_revenue{R"sql(
+SELECT m.tenant_id, m.total_revenue, m.total_revenue_cents, m.verified,
+       extract(epoch FROM clock_timestamp() - s.refreshed_at), s.refreshed_at
+FROM attribution.mv_realtime_revenue m
+LEFT JOIN attribution.refresh_state s
+       ON s.view_name = 'mv_realtime_revenue'
+      AND NOT EXISTS (SELECT FROM attribution.refresh_doubts d
+                      WHERE d.view_name = s.view_name AND d.kind = 'refreshed_by_hand')
+WHERE m.tenant_id = $1
+)sql"};
+
+} // namespace
+} // namespace attribution::entry
+
+using namespace attribution;
+
+ATTRIBUTION_FUNCTION(attribution_realtime_revenue) {
+    const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
+    entry::check_tenant(tenant_id); // before the view is opened
+    pg::ResultRows rows(fcinfo);
+    SPI_connect();
+    const int settings = pg::prefer_indexes();
+    for (const entry::Revenue& found : entry::find_revenue.run_stable(tenant_id))
+        rows.add(found.tenant_id, found.total_revenue, found.total_revenue_cents, found.verified,
+                 found.data_freshness_seconds, found.as_of);
+    pg::restore_settings(settings);
+    SPI_finish();
+    return Datum{0};
+}

@@ -1,0 +1,40 @@
+// Columns of relations that are read without a statement: their numbers, and proof that they have
+// the types they are read as. An owner may alter both, so whoever keeps a number keeps it in a
+// pg::Cached that depends on the relation.
+#pragma once
+
+#include <span>
+
+#include "pg/types.hpp"
+
+namespace attribution::pg {
+
+/// The number of the column, counted from 1, whose values may be read as `type`. Raises 42703 when
+/// the relation has no such column and 42804 when it is of another type.
+int column_number(Relation relation, const char* column, Oid type);
+
+/// The same for what T stands for.
+template <class T>
+int column_number_of(Relation relation, const char* column) {
+    return column_number(relation, column, oid_of<T>);
+}
+
+/// A column as it was installed.
+struct Column {
+    const char* name;
+    Oid type;
+};
+
+/// Raises 42804 unless these are the columns of the relation, in this order.
+void check_columns(Relation relation, std::span<const Column> columns);
+
+/// The value of a column whose type was checked. Raises 22004 for NULL where T does not allow it.
+template <class T>
+T column_value(TupleTableSlot* row, int number) {
+    bool isnull;
+    const Datum datum = slot_getattr(row, number, &isnull);
+    return value_of<T>(datum, isnull,
+                       NameStr(TupleDescAttr(row->tts_tupleDescriptor, number - 1)->attname));
+}
+
+} // namespace attribution::pg
