@@ -53,7 +53,7 @@ void _PG_init(void) {
     MarkGUCPrefixReserved("attribution");
     attribution::pg::watch_relations();
     watch_tenant_bindings();
-    watch_transactions();
+    watch_checks();
     watch_logs();
     watch_ledgers();
     watch_planning();

@@ -82,6 +82,15 @@ int column_number(Relation relation, const char* column) {
     return number;
 }
 
+int typed_column(Relation relation, const char* column, Oid type) {
+    const int number = column_number(relation, column);
+    if (get_atttype(RelationGetRelid(relation), static_cast<AttrNumber>(number)) != type)
+        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+                        errmsg("column \"%s\" of relation \"%s\" is not of type %s", column,
+                               RelationGetRelationName(relation), format_type_be(type))));
+    return number;
+}
+
 OwnerRights act_as_owner(Oid relation) {
     OwnerRights rights;
     GetUserIdAndSecContext(&rights.user, &rights.security_context);

@@ -24,6 +24,10 @@ Oid index_on(Relation relation, std::span<const int> columns);
 /// The number of a column. Raises when the relation has none of that name.
 int column_number(Relation relation, const char* column);
 
+/// The number of a column of just this type. Raises 42703 when the relation has none of that name,
+/// 42804 when it is of another type.
+int typed_column(Relation relation, const char* column, Oid type);
+
 /// Who runs, before act_as_owner.
 struct OwnerRights {
     Oid user;

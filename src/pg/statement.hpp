@@ -305,6 +305,15 @@ private:
     detail::Prepared prepared_{};
 };
 
+/// The value of column `number` of a row that a trigger or a scan gave, whose type the caller has
+/// checked; 22004 for a null where T has none. A text points into the row.
+template <class T>
+T column(TupleTableSlot* row, int number) {
+    bool isnull;
+    const Datum datum = slot_getattr(row, number, &isnull);
+    return detail::column_of<T>(row->tts_tupleDescriptor, datum, isnull, number);
+}
+
 /// A copy of the text in the current memory context, with a zero after it.
 std::string_view copied(std::string_view text);
 
