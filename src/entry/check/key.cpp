@@ -99,6 +99,14 @@ void sort_keys(std::span<CheckKey> keys) {
     qsort(keys.data(), keys.size(), sizeof(CheckKey), compare_for_sort);
 }
 
+bool are_sorted_of_one_table(std::span<const CheckKey> keys) {
+    const auto is_before = [](const CheckKey& a, const CheckKey& b) {
+        return compare_keys(a, b) < 0;
+    };
+    return !keys.empty() && keys.front().allocations == keys.back().allocations &&
+           std::is_sorted(keys.begin(), keys.end(), is_before);
+}
+
 void sort_and_deduplicate(pg::Vector<CheckKey>* keys) {
     const std::span<CheckKey> all = keys->span();
     sort_keys(all);

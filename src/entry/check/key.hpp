@@ -60,6 +60,9 @@ int compare_keys(const CheckKey& a, const CheckKey& b);
 
 void sort_keys(std::span<CheckKey> keys);
 
+/// True for sorted keys of one table, of which there is at least one.
+bool are_sorted_of_one_table(std::span<const CheckKey> keys);
+
 /// Sorts the keys and leaves each once.
 void sort_and_deduplicate(pg::Vector<CheckKey>* keys);
 

@@ -169,7 +169,7 @@ bool has_indexes(const Tables& tables) {
 } // namespace
 
 void judge_plainly(std::span<const CheckKey> keys, std::span<Verdict> verdicts) {
-    Assert(!keys.empty() && keys.front().allocations == keys.back().allocations);
+    Assert(are_sorted_of_one_table(keys));
     Assert(keys.size() == verdicts.size());
     Relation allocations = table_open(keys.front().allocations, AccessShareLock);
     Relation events = table_open(tables_of(allocations).events, RowShareLock);

@@ -371,7 +371,7 @@ bool try_rules(const Check& check, std::span<CheckKey> keys, bool may_have_refun
 
 void apply_rules(std::span<CheckKey> keys, bool may_have_refunds, Findings* findings,
                  MemoryContext batch_memory) {
-    Assert(!keys.empty() && keys.front().allocations == keys.back().allocations);
+    Assert(are_sorted_of_one_table(keys));
     Relation allocations = table_open(keys.front().allocations, AccessShareLock);
     const Check check = {
         .tables = tables_of(allocations), .findings = findings, .batch_memory = batch_memory};
