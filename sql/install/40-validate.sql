@@ -1,6 +1,5 @@
 -- validate: no transaction commits allocations that do not sum to their event's revenue, refunds that
--- exceed their conversion, or a channel below zero. doc/validate.md tells how; src/entry/validate.cpp
--- does it.
+-- exceed their conversion, or a channel below zero. doc/validate.md tells how; src/entry/check does it.
 
 CREATE FUNCTION attribution.note_allocation_change() RETURNS trigger
     LANGUAGE c
@@ -86,35 +85,13 @@ CREATE TRIGGER event_key_is_immutable AFTER UPDATE ON attribution.attribution_ev
     EXECUTE FUNCTION attribution.keep_event_key();
 ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER event_key_is_immutable;
 
--- Two branches instead of an OR: an OR on the parameter would cost the index on tenant_id.
 CREATE FUNCTION attribution.unbalanced_allocations(
     INOUT tenant_id uuid DEFAULT NULL, INOUT model_version text DEFAULT NULL,
     OUT event_id uuid, OUT event_revenue_cents bigint, OUT allocated_cents numeric, OUT drift_cents numeric)
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE c STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT s.tenant_id, s.model_version, s.event_id, s.revenue_cents, s.allocated_cents,
-           abs(s.allocated_cents - coalesce(s.revenue_cents, 0))
-    FROM (SELECT t.tenant_id, t.event_id, t.model_version, t.allocated_cents, e.revenue_cents
-          FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
-                FROM attribution.attribution_allocations a
-                WHERE unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version
-                GROUP BY a.tenant_id, a.event_id, a.model_version) t
-          LEFT JOIN attribution.attribution_events e ON e.tenant_id = t.tenant_id AND e.id = t.event_id
-          WHERE unbalanced_allocations.tenant_id IS NULL AND t.allocated_cents IS DISTINCT FROM e.revenue_cents
-          UNION ALL
-          -- The tenant on both sides of the join: else the events of all tenants are read for one.
-          SELECT t.tenant_id, t.event_id, t.model_version, t.allocated_cents, e.revenue_cents
-          FROM (SELECT a.tenant_id, a.event_id, a.model_version, sum(a.allocated_revenue_cents) AS allocated_cents
-                FROM attribution.attribution_allocations a
-                WHERE a.tenant_id = unbalanced_allocations.tenant_id
-                  AND (unbalanced_allocations.model_version IS NULL OR a.model_version = unbalanced_allocations.model_version)
-                GROUP BY a.tenant_id, a.event_id, a.model_version) t
-          LEFT JOIN attribution.attribution_events e ON e.tenant_id = unbalanced_allocations.tenant_id AND e.id = t.event_id
-          WHERE t.allocated_cents IS DISTINCT FROM e.revenue_cents) s
-    ORDER BY s.tenant_id, s.event_id, s.model_version;
-END;
+    AS 'MODULE_PATHNAME', 'attribution_unbalanced_allocations';
 COMMENT ON FUNCTION attribution.unbalanced_allocations(uuid, text) IS
 'Every (tenant, event, model version) whose allocations do not sum to the revenue of the event, read from the tables now. NULL means all tenants, or all model versions; row security applies to the caller. Cents are minor units; drift is absolute. An event that is gone counts as revenue 0 and shows as NULL.';
 REVOKE ALL ON FUNCTION attribution.unbalanced_allocations(uuid, text) FROM PUBLIC;

@@ -50,5 +50,5 @@ void _PG_init(void) {
         assign_redacted_keys, nullptr);
     MarkGUCPrefixReserved("attribution");
     attribution::pg::watch_relations();
-    watch_transactions();
+    watch_checks();
 }

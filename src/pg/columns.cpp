@@ -2,24 +2,29 @@
 
 namespace attribution::pg {
 
-int column_number(Relation relation, const char* column, Oid type) {
+int column_number(Relation relation, const char* column) {
     const TupleDesc columns = RelationGetDescr(relation);
     for (int i = 0; i < columns->natts; ++i) {
         const FormData_pg_attribute* found = TupleDescAttr(columns, i);
-        if (found->attisdropped || strcmp(NameStr(found->attname), column) != 0)
-            continue;
-        if (!is_of_type(found->atttypid, type))
-            ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                            errmsg("column \"%s\" of relation \"%s\" is of type %s instead of %s",
-                                   column, RelationGetRelationName(relation),
-                                   format_type_be(found->atttypid), format_type_be(type)),
-                            errhint("Give the column of the extension's table its type back.")));
-        return found->attnum;
+        if (!found->attisdropped && strcmp(NameStr(found->attname), column) == 0)
+            return found->attnum;
     }
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
                     errmsg("column \"%s\" of relation \"%s\" does not exist", column,
                            RelationGetRelationName(relation))));
     pg_unreachable();
+}
+
+int column_number(Relation relation, const char* column, Oid type) {
+    const int number = column_number(relation, column);
+    const Oid actual = TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid;
+    if (!is_of_type(actual, type))
+        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+                        errmsg("column \"%s\" of relation \"%s\" is of type %s instead of %s",
+                               column, RelationGetRelationName(relation), format_type_be(actual),
+                               format_type_be(type)),
+                        errhint("Give the column of the extension's table its type back.")));
+    return number;
 }
 
 void check_columns(Relation relation, std::span<const Column> columns) {

@@ -9,6 +9,10 @@
 
 namespace attribution::pg {
 
+/// The number of the column, counted from 1, whatever its type. Raises 42703 when the relation has
+/// no such column.
+int column_number(Relation relation, const char* column);
+
 /// The number of the column, counted from 1, whose values may be read as `type`. Raises 42703 when
 /// the relation has no such column and 42804 when it is of another type.
 int column_number(Relation relation, const char* column, Oid type);

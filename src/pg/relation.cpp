@@ -75,27 +75,6 @@ Oid index_on(Relation relation, std::span<const int> columns) {
     return found;
 }
 
-int column_number(Relation relation, const char* column) {
-    const AttrNumber number = get_attnum(RelationGetRelid(relation), column);
-    if (number == InvalidAttrNumber)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                        errmsg("column \"%s\" of relation \"%s\" does not exist", column,
-                               RelationGetRelationName(relation))));
-    return number;
-}
-
-int column_number(Relation relation, const char* column, Oid type) {
-    const int number = column_number(relation, column);
-    const Oid actual = TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid;
-    if (!is_of_type(actual, type))
-        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                        errmsg("column \"%s\" of relation \"%s\" is of type %s instead of %s",
-                               column, RelationGetRelationName(relation), format_type_be(actual),
-                               format_type_be(type)),
-                        errhint("Give the column of the extension's table its type back.")));
-    return number;
-}
-
 OwnerRights act_as_owner(Oid relation) {
     OwnerRights rights;
     GetUserIdAndSecContext(&rights.user, &rights.security_context);

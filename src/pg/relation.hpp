@@ -21,13 +21,6 @@ Oid sibling_function(Oid function, const char* name);
 /// may lie elsewhere than in a plain table (partitions, children).
 Oid index_on(Relation relation, std::span<const int> columns);
 
-/// The number of a column. Raises when the relation has none of that name.
-int column_number(Relation relation, const char* column);
-
-/// The same. Raises 42804 when values of the column may not be read as `type`: an owner may have
-/// altered the column.
-int column_number(Relation relation, const char* column, Oid type);
-
 /// Who runs, before act_as_owner.
 struct OwnerRights {
     Oid user;

@@ -42,7 +42,9 @@ SPIPlanPtr prepared(Prepared& statement, std::span<const Oid> types) {
         const int settings = pin_texts();
         SPIPlanPtr plan = SPI_prepare_cursor(
             statement.sql, static_cast<int>(types.size()), const_cast<Oid*>(types.data()),
-            statement.kind == Plan::generic ? CURSOR_OPT_GENERIC_PLAN : 0);
+            statement.kind == Plan::generic  ? CURSOR_OPT_GENERIC_PLAN
+            : statement.kind == Plan::chosen ? CURSOR_OPT_PARALLEL_OK // for those who read much
+                                             : 0);
         restore_settings(settings);
         if (plan == nullptr)
             elog(ERROR, "%s: %s", SPI_result_code_string(SPI_result), statement.sql);

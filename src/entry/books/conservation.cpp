@@ -204,8 +204,7 @@ View open_view(const char* name) {
 
 /// Whether the view's log has all that the view lacks, as the snapshot sees both.
 bool is_known(const View& view, Snapshot snapshot) {
-    return view.is_populated &&
-           is_view_known(RelationGetRelationName(view.relation), snapshot);
+    return view.is_populated && is_view_known(RelationGetRelationName(view.relation), snapshot);
 }
 
 const char* equations(const View& revenue, const View& summary) {

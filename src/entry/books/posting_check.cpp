@@ -17,6 +17,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "pg/columns.hpp"
 #include "pg/cache.hpp"
 #include "pg/foreign_key.hpp"
 #include "pg/own.hpp"

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "entry/session/settings.hpp"
+#include "pg/columns.hpp"
 #include "pg/cache.hpp"
 #include "pg/call.hpp"
 #include "pg/own.hpp"

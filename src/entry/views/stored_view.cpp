@@ -1,5 +1,6 @@
 #include "entry/views/stored_view.hpp"
 
+#include "pg/columns.hpp"
 #include "pg/own.hpp"
 
 namespace attribution::entry {

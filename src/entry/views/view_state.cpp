@@ -16,6 +16,7 @@
 
 #include "entry/views/capture_triggers.hpp"
 #include "entry/views/stored_view.hpp"
+#include "pg/columns.hpp"
 #include "pg/advisory.hpp"
 #include "pg/boundary.hpp"
 #include "pg/matview.hpp"
