@@ -109,10 +109,10 @@ check-version:
 format:
 	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp src/*/*/*.hpp src/*/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/boundary/*.cpp test/fuzz/*.cpp)
 
-# A few files a process, two processes or more: most of it is PostgreSQL's headers, again for each file.
+# A few files a process, as many processes as cores: most of it is PostgreSQL's headers, again for each file.
 tidy:
-	printf '%s\n' $(SOURCES) | xargs -n 3 -P $(shell nproc) sh -c 'clang-tidy --quiet "$$@" -- \
-	    -std=c++20 $(PG_CPPFLAGS) -D_GNU_SOURCE -Wno-everything || exit 255' tidy
+	printf '%s\n' $(SOURCES) | flags='-std=c++20 $(subst ',,$(PG_CPPFLAGS)) -D_GNU_SOURCE -Wno-everything' \
+	    xargs -n 3 -P $(shell nproc) sh -c 'clang-tidy --quiet "$$@" -- $$flags' tidy
 
 accept:
 	@test -n "$(TEST)" || { echo "usage: make accept TEST=name"; exit 1; }

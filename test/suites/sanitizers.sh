@@ -41,7 +41,8 @@ main() {
     ATTRIBUTION_SERVER_ENV="LD_PRELOAD=$($compiler -print-file-name=libasan.so):$work/early.so:$($compiler -print-file-name=libubsan.so) \
 ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0:detect_stack_use_after_return=0:exitcode=97 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
     export ATTRIBUTION_SERVER_ENV TEST_CPPFLAGS=$flags TMPDIR=$work
-    unset ATTRIBUTION_TMP PG_BIN
+    # g++ takes some of what it instruments for uninitialized: its warnings are for the build that ships.
+    unset ATTRIBUTION_TMP PG_BIN WERROR
 
     copy_tree "$work/module"
     if [ "${SANITIZERS:-all}" = all ]; then
