@@ -24,13 +24,14 @@ main() {
     fi
     for name in test/fuzz/*_fuzz.cpp; do
         name=$(basename "$name" .cpp)
-        make_seeds "$name"
+        if [ "$name" = webhook_fuzz ]; then make_payloads; else make_seeds "$name"; fi
         finds_nothing "$name" "${FUZZ_SECONDS:-60}"
     done
     finds apportion_fuzz "ties to the larger key" 'the cent goes to' apportion.cpp \
         's/a\.tie_key < b\.tie_key/a.tie_key > b.tie_key/'
     finds definition_fuzz "lists of channels in any order" 'lists are sorted' definition.cpp \
         's/^\s*std::sort\(channels\.begin\(\), channels\.end\(\)\);$//'
+    finds webhook_fuzz 'values of pairs are left in' 'no listed key' redact.cpp 's/"value"/"valve"/'
     finds definition_fuzz "touches of one moment in any order" 'the order in which touches were read' journey.cpp \
         's/: a\.id < b\.id/: false/'
     suite_end
@@ -53,11 +54,36 @@ make_seeds() {
     done
 }
 
+# The first byte chooses the topic by its number in webhook_fuzz.cpp, the second the currency, the third the keys
+# that are removed.
+make_payloads() {
+    local topic payload
+    mkdir -p "$work/webhook_fuzz.seeds"
+    while read -r topic payload; do
+        perl -e 'print chr $ARGV[0], "\0", chr 63, $ARGV[1]' "$topic" "$payload" >"$work/webhook_fuzz.seeds/$topic"
+    done <<'END'
+0 {"id":7,"currency":"USD","total_price":"10.00","processed_at":"2026-03-01T12:00:00Z","note_attributes":[{"name":"utm_source","value":"bing"}],"landing_site":"/?utm_source=x"}
+2 {"id":7,"financial_status":"paid","total_price_set":{"shop_money":{"amount":"9","currency_code":"USD"}},"created_at":"2026-03-01T12:00:00Z","refunds":[{"id":8,"created_at":"2026-03-01T12:00:00Z","transactions":[{"kind":"refund","status":"success","amount":"4"}]}]}
+5 {"id":9,"order_id":7,"type":"chargeback","amount":"5","currency":"USD","status":"won","initiated_at":"2026-03-01T12:00:00Z"}
+9 {"created":1772366400,"data":{"object":{"id":"ch","payment_intent":"pi","captured":true,"amount":9,"currency":"usd","metadata":{"channel":"tv"}}}}
+14 {"created":1772366400,"data":{"object":{"id":"ch","amount_refunded":9,"currency":"usd"},"previous_attributes":{"amount_refunded":4}}}
+15 {"data":{"object":{"id":"re","charge":"ch","amount":9,"currency":"usd","status":"failed","created":1772366400}},"created":1772366400}
+20 {"created":1772366400,"data":{"object":{"id":"dp","charge":"ch","amount":9,"currency":"usd","status":"won"}}}
+24 {"resource":{"id":"C","status":"COMPLETED","create_time":"2026-03-01T12:00:00Z","custom_id":"channel=tv","amount":{"value":"9","currency_code":"USD"}}}
+26 {"resource":{"id":"R","create_time":"2026-03-01T12:00:00Z","amount":{"total":"9","currency":"USD"},"links":[{"rel":"up","href":"https://x/C"}]}}
+32 {"resource":{"dispute_id":"P","dispute_outcome":{"outcome_code":"CANCELED_BY_BUYER"},"disputed_transactions":[{"seller_transaction_id":"C"}],"dispute_amount":{"value":"9","currency_code":"USD"},"create_time":"2026-03-01T12:00:00Z"}}
+34 {"id":7,"status":"processing","currency":"USD","total":"9","date_paid_gmt":"2026-03-01T12:00:00","meta_data":[{"key":"email","value":"a"}],"refunds":[{"id":1,"total":"-1"}]}
+40 {"email":"a@b.c","note":"{\"email\":\"a\"}","x":[{"name":"email","value":1}]}
+END
+}
+
 # fuzz NAME PROGRAM SECONDS LOG: a finding is written beside the log.
 fuzz() {
     rm -rf "$work/corpus"
     mkdir "$work/corpus"
-    "$2" -seed="${FUZZ_SEED:-1}" -max_len=512 -max_total_time="$3" -print_final_stats=1 \
+    local options=(-max_len=512)
+    [ "$1" != webhook_fuzz ] || options=(-max_len=2048 -dict=test/fuzz/webhook.dict)
+    "$2" -seed="${FUZZ_SEED:-1}" "${options[@]}" -max_total_time="$3" -print_final_stats=1 \
         -artifact_prefix="$4." "$work/corpus" "$work/$1.seeds" >"$4" 2>&1
 }
 
@@ -71,7 +97,7 @@ finds_nothing() {
     else
         not_ok "$1: a finding after ${runs:-?} executions"
         mkdir -p build/fuzz/findings
-        cp "$log".* build/fuzz/findings/ 2>/dev/null || true
+        find "$work" -maxdepth 1 -type f -name "$1.*" -exec cp {} build/fuzz/findings/ \; 2>/dev/null || true
         grep -E '^broken: |ERROR|runtime error|what\(\)' "$log" | sed 's/^/#   /' || true
         tail -n 40 "$log" | sed 's/^/#   /'
     fi
@@ -94,6 +120,14 @@ finds() {
         not_ok "found: $2"
         tail -n 20 "$log" | sed 's/^/#   /'
     fi
+}
+
+finds_turned_ties() {
+    finds 'ties to the larger key' attribution_fuzz 'the cent goes to' apportion.cpp 's/a\.tie_key < b\.tie_key/a.tie_key > b.tie_key/'
+}
+
+finds_values_of_pairs() {
+    finds 'values of pairs are left in' attribution_webhook_fuzz 'no listed key' redact.cpp 's/"value"/"valve"/'
 }
 
 main
