@@ -27,6 +27,13 @@ int column_number(Relation relation, const char* column, Oid type) {
     return number;
 }
 
+void detail::raise_null_column(TupleDesc columns, int number) {
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("column \"%s\" must not be null",
+                           NameStr(TupleDescAttr(columns, number - 1)->attname))));
+    pg_unreachable();
+}
+
 void check_columns(Relation relation, std::span<const Column> columns) {
     bool same = static_cast<std::size_t>(RelationGetNumberOfAttributes(relation)) == columns.size();
     for (std::size_t i = 0; same && i < columns.size(); ++i) {

@@ -32,13 +32,31 @@ struct Column {
 /// Raises 42804 unless these are the columns of the relation, in this order.
 void check_columns(Relation relation, std::span<const Column> columns);
 
-/// The value of a column whose type was checked. Raises 22004 for NULL where T does not allow it.
+namespace detail {
+[[noreturn]] void raise_null_column(TupleDesc columns, int number);
+}
+
+/// The value of column `number`, counted from 1, whose type was checked. Raises 22004 for NULL
+/// where T does not allow it.
+template <class T>
+T column_of(TupleDesc columns, int number, Datum datum, bool isnull) {
+    using Value = typename detail::Nullable<T>::Value;
+    if constexpr (detail::Nullable<T>::allows_null) {
+        if (isnull)
+            return std::nullopt;
+    } else {
+        if (isnull)
+            detail::raise_null_column(columns, number);
+    }
+    return SqlType<Value>::from_datum(datum);
+}
+
+/// The same of a row that a scan or a trigger gave. A text points into the row.
 template <class T>
 T column_value(TupleTableSlot* row, int number) {
     bool isnull;
     const Datum datum = slot_getattr(row, number, &isnull);
-    return value_of<T>(datum, isnull,
-                       NameStr(TupleDescAttr(row->tts_tupleDescriptor, number - 1)->attname));
+    return column_of<T>(row->tts_tupleDescriptor, number, datum, isnull);
 }
 
 } // namespace attribution::pg

@@ -102,13 +102,6 @@ void discard(Prepared& statement) {
     statement.plan = nullptr;
 }
 
-void raise_unexpected_null(TupleDesc columns, int number) {
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("column \"%s\" must not be null",
-                           NameStr(TupleDescAttr(columns, number - 1)->attname))));
-    pg_unreachable();
-}
-
 namespace {
 
 /// A receiver of rows as the executor knows it.

@@ -38,7 +38,7 @@
 #include <tuple>
 #include <utility>
 
-#include "pg/types.hpp"
+#include "pg/columns.hpp"
 
 namespace attribution::pg {
 
@@ -87,8 +87,6 @@ void stream(Prepared& statement, Snapshot snapshot, const Call& call, Receiver r
             void* state);
 void discard(Prepared& statement);
 
-[[noreturn]] void raise_unexpected_null(TupleDesc columns, int number);
-
 /// The columns of a result type.
 template <class Row>
 struct Shape {
@@ -113,15 +111,6 @@ struct ColumnTypes<std::tuple<Column...>> {
     static constexpr std::array<Oid, sizeof...(Column)> oids = {oid_of<Column>...};
 };
 
-template <class T>
-T column_of(TupleDesc columns, Datum datum, bool isnull, int number) {
-    if constexpr (!Nullable<T>::allows_null) {
-        if (isnull)
-            raise_unexpected_null(columns, number);
-    }
-    return value_of<T>(datum, isnull, "column");
-}
-
 /// The row, whose values get(number, &isnull) gives; numbers start at 1.
 template <class Row, class Get>
 Row read_row(TupleDesc columns, Get get) {
@@ -130,7 +119,7 @@ Row read_row(TupleDesc columns, Get get) {
         const auto read = [&]<class T>(std::type_identity<T>, int number) {
             bool isnull;
             const Datum datum = get(number, &isnull);
-            return column_of<T>(columns, datum, isnull, number);
+            return column_of<T>(columns, number, datum, isnull);
         };
         // Braces: the columns are read in their order.
         return Row{read(std::type_identity<std::tuple_element_t<i, Columns>>(),
