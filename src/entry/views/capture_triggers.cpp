@@ -38,7 +38,7 @@ WHERE NOT t.tgisinternal AND t.tgfoid = ANY ($1)
 ORDER BY t.oid
 )sql";
 constinit pg::Statement<FoundTrigger(std::span<const Oid>, std::string_view)> find_triggers{
-    find_triggers_sql, pg::Plan::chosen};
+    find_triggers_sql};
 
 /// What the functions of this module are now.
 struct FoundFunctions {
@@ -57,18 +57,17 @@ SELECT string_agg(format('%s %s %s', p.oid, p.xmin, p.ctid), ', ' ORDER BY p.oid
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_proc r ON r.pronamespace = $1 AND r.proname = 'refresh'
                          AND r.proargtypes = '25 25'::oidvector -- (text, text)
-WHERE p.pronamespace = $1 AND p.pronargs = 0 AND p.proname = ANY ($2)
+WHERE p.oid = ANY ($2)
 )sql";
-constinit pg::Statement<FoundFunctions(Oid, std::span<const std::string_view>)> find_functions{
-    find_functions_sql, pg::Plan::chosen};
+constinit pg::Statement<FoundFunctions(Oid, std::span<const Oid>)> find_functions{
+    find_functions_sql};
 
 constexpr const char* find_event_trigger_sql = R"sql(
 SELECT format('%s %s %s', e.oid, e.xmin, e.ctid)
 FROM pg_catalog.pg_event_trigger e
 WHERE e.evtfoid = $1 AND e.evtenabled = 'A' AND e.evtevent = 'ddl_command_end'
 )sql";
-constinit pg::Statement<std::string_view(Oid)> find_event_trigger{find_event_trigger_sql,
-                                                                  pg::Plan::chosen};
+constinit pg::Statement<std::string_view(Oid)> find_event_trigger{find_event_trigger_sql};
 
 constexpr const char* trigger_fault =
     "a trigger that captures its changes is missing or not enabled as it was installed";
@@ -122,16 +121,17 @@ bool are_as_required(const pg::Rows<FoundTrigger>& triggers, const TrackedView& 
 } // namespace
 
 Capture describe_capture(const TrackedView& view) {
-    const Oid functions[] = {pg::own_trigger_function(view.capture_function),
-                             pg::own_trigger_function("doubt_view")};
-    const auto triggers = find_triggers.run(functions, view.name);
-    const auto event_trigger =
-        find_event_trigger.run(pg::own_trigger_function("notice_refresh")).first();
-    if (!event_trigger || !are_as_required(triggers, view, functions[0], functions[1]))
+    const Oid capture_function = pg::own_trigger_function(view.capture_function);
+    const Oid doubt_function = pg::own_trigger_function("doubt_view");
+    const Oid refresh_function = pg::own_trigger_function("notice_refresh");
+    const Oid trigger_functions[] = {capture_function, doubt_function};
+    const auto triggers = find_triggers.run(trigger_functions, view.name);
+    const auto event_trigger = find_event_trigger.run(refresh_function).first();
+    if (!event_trigger || !are_as_required(triggers, view, capture_function, doubt_function))
         return {.fault = trigger_fault, .description = nullptr};
-    const std::string_view names[] = {view.capture_function, "doubt_view", "is_replicated_row",
-                                      "notice_refresh"};
-    const FoundFunctions found = find_functions.run(pg::own_schema(), names)[0];
+    const Oid functions[] = {capture_function, doubt_function, refresh_function,
+                             pg::own_trigger_function("is_replicated_row")};
+    const FoundFunctions found = find_functions.run(pg::own_schema(), functions)[0];
     if (!found.are_ours)
         return {.fault = function_fault, .description = nullptr};
     StringInfoData description;

@@ -11,7 +11,6 @@
 #include "entry/views/refresh.hpp"
 
 #include "entry/views/capture_triggers.hpp"
-#include "entry/views/stored_view.hpp"
 #include "entry/views/view_state.hpp"
 #include "pg/advisory.hpp"
 #include "pg/boundary.hpp"
