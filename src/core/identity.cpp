@@ -77,7 +77,35 @@ Uuid time_ordered_uuid(std::int64_t unix_ms, std::uint64_t bits12, std::uint64_t
     return uuid;
 }
 
+/// The value of a hexadecimal digit; nothing for another character.
+std::optional<std::uint8_t> hex_digit(char c) {
+    if (c >= '0' && c <= '9')
+        return static_cast<std::uint8_t>(c - '0');
+    const char lower = static_cast<char>(c | 0x20);
+    if (lower >= 'a' && lower <= 'f')
+        return static_cast<std::uint8_t>(lower - 'a' + 10);
+    return std::nullopt;
+}
+
 } // namespace
+
+std::optional<Uuid> parse_uuid(std::string_view text) noexcept {
+    if (text.size() >= 2 && text.front() == '{' && text.back() == '}')
+        text = text.substr(1, text.size() - 2);
+    Uuid uuid{};
+    for (std::size_t i = 0; i < uuid.size(); ++i) {
+        if (i > 0 && i % 2 == 0 && !text.empty() && text.front() == '-')
+            text.remove_prefix(1);
+        if (text.size() < 2)
+            return std::nullopt;
+        const std::optional<std::uint8_t> high = hex_digit(text[0]), low = hex_digit(text[1]);
+        if (!high || !low)
+            return std::nullopt;
+        uuid[i] = static_cast<std::uint8_t>(*high << 4U | *low);
+        text.remove_prefix(2);
+    }
+    return text.empty() ? std::optional(uuid) : std::nullopt;
+}
 
 SipHash::SipHash(std::span<const std::uint8_t, 16> key) {
     const std::uint64_t k0 = load(key.data());

@@ -15,12 +15,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
 namespace attribution::core {
 
 using Uuid = std::array<std::uint8_t, 16>; // network byte order, as PostgreSQL stores it
+
+/// The UUID that a text is for PostgreSQL: 32 hexadecimal digits, a hyphen allowed after each four
+/// of them, in braces or not.
+std::optional<Uuid> parse_uuid(std::string_view text) noexcept;
 
 /// SipHash-2-4-128: `words[0]` is the first eight output bytes read as a little-endian integer,
 /// `words[1]` the last eight.

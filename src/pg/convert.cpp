@@ -15,32 +15,13 @@ std::uint16_t network_word(const char* bytes) {
                                       static_cast<unsigned char>(bytes[1]));
 }
 
-int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = static_cast<char>(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 } // namespace
 
 bool parse_uuid(const char* text, pg_uuid_t* uuid) {
-    const bool braces = *text == '{';
-    if (braces)
-        ++text;
-    for (int i = 0; i < UUID_LEN; ++i) {
-        const int high = hex_digit(text[0]);
-        const int low = high < 0 ? -1 : hex_digit(text[1]);
-        if (low < 0)
-            return false;
-        uuid->data[i] = static_cast<unsigned char>(high << 4 | low);
-        text += 2;
-        if (*text == '-' && i % 2 == 1 && i < UUID_LEN - 1)
-            ++text;
-    }
-    if (braces && *text++ != '}')
-        return false;
-    return *text == '\0';
+    const std::optional<core::Uuid> parsed = core::parse_uuid(text);
+    if (parsed)
+        memcpy(uuid->data, parsed->data(), UUID_LEN);
+    return parsed.has_value();
 }
 
 core::Uuid uuid_of(Datum datum) {
@@ -136,6 +117,10 @@ std::int64_t unix_milliseconds(TimestampTz time) {
     // Divide before adding: the last years of timestamptz would overflow.
     const std::int64_t since_2000_ms = time / 1000 - (time % 1000 < 0 ? 1 : 0);
     return since_2000_ms + epoch_ms;
+}
+
+TimestampTz timestamp_of(std::int64_t unix_us) {
+    return unix_us - std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * USECS_PER_DAY;
 }
 
 } // namespace attribution::pg

@@ -58,4 +58,7 @@ std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t 
 /// Milliseconds since 1970, rounded down.
 std::int64_t unix_milliseconds(TimestampTz time);
 
+/// The time that is so many microseconds after 1970; at most year 9999.
+TimestampTz timestamp_of(std::int64_t unix_us);
+
 } // namespace attribution::pg

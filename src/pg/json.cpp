@@ -1,6 +1,207 @@
 #include "pg/json.hpp"
 
 namespace attribution::pg {
+namespace {
+
+/// The nodes of a jsonb while they are written.
+class NodeWriter {
+public:
+    explicit NodeWriter(std::size_t room) : room_(room) {
+        nodes_ = static_cast<core::JsonNode*>(allocate(room * sizeof *nodes_));
+        numbers_ = static_cast<Numeric*>(allocate(room * sizeof *numbers_));
+    }
+
+    void key(const JsonbValue& value) { key_ = string_of(value); }
+
+    void open(core::JsonKind kind, std::uint32_t size) {
+        core::JsonNode& node = add(kind);
+        node.size = size;
+        // Until the container is closed its end is the number of the container around it.
+        node.end = container_;
+        container_ = static_cast<std::uint32_t>(count_ - 1);
+    }
+
+    void close() {
+        core::JsonNode& node = nodes_[container_];
+        container_ = node.end;
+        node.end = static_cast<std::uint32_t>(count_);
+    }
+
+    void scalar(const JsonbValue& value) {
+        switch (value.type) {
+        case jbvNull:
+            add(core::JsonKind::null);
+            break;
+        case jbvBool:
+            add(core::JsonKind::boolean).truth = value.val.boolean;
+            break;
+        case jbvNumeric:
+            add(core::JsonKind::number);
+            numbers_[count_ - 1] = value.val.numeric;
+            break;
+        case jbvString:
+            add(core::JsonKind::string).text = string_of(value);
+            break;
+        default:
+            elog(ERROR, "unexpected kind of a jsonb scalar: %d", static_cast<int>(value.type));
+        }
+    }
+
+    [[nodiscard]] JsonDocument finish() const {
+        Assert(container_ == none);
+        return {.nodes = {nodes_, count_}, .numbers = numbers_};
+    }
+
+private:
+    static constexpr std::uint32_t none = PG_UINT32_MAX;
+
+    static void* allocate(std::size_t bytes) { return palloc_extended(bytes, MCXT_ALLOC_HUGE); }
+
+    static std::string_view string_of(const JsonbValue& value) {
+        return {value.val.string.val, static_cast<std::size_t>(value.val.string.len)};
+    }
+
+    core::JsonNode& add(core::JsonKind kind) {
+        if (count_ == room_) {
+            room_ *= 2;
+            nodes_ =
+                static_cast<core::JsonNode*>(repalloc_huge(nodes_, room_ * sizeof *nodes_));
+            numbers_ = static_cast<Numeric*>(repalloc_huge(numbers_, room_ * sizeof *numbers_));
+        }
+        core::JsonNode& node = nodes_[count_++];
+        node = {.kind = kind, .end = static_cast<std::uint32_t>(count_), .key = key_};
+        key_ = {};
+        return node;
+    }
+
+    core::JsonNode* nodes_;
+    Numeric* numbers_;
+    std::size_t count_ = 0, room_;
+    std::uint32_t container_ = none; // the innermost one that is open
+    std::string_view key_;           // of the value that comes next
+};
+
+void set_string(JsonbValue* value, std::string_view text) {
+    value->type = jbvString;
+    value->val.string.val = const_cast<char*>(text.data());
+    value->val.string.len = static_cast<int>(text.size());
+}
+
+/// A node that is no container, as jsonb knows it.
+JsonbValue scalar_of(const JsonDocument& document, core::Json place) {
+    const core::JsonNode& node = document.nodes[place.node_number()];
+    JsonbValue value{};
+    switch (node.kind) {
+    case core::JsonKind::null:
+        value.type = jbvNull;
+        break;
+    case core::JsonKind::boolean:
+        value.type = jbvBool;
+        value.val.boolean = node.truth;
+        break;
+    case core::JsonKind::number:
+        value.type = jbvNumeric;
+        value.val.numeric = document.numbers[place.node_number()];
+        break;
+    case core::JsonKind::string:
+        set_string(&value, node.text);
+        break;
+    case core::JsonKind::array:
+    case core::JsonKind::object:
+        pg_unreachable();
+    }
+    return value;
+}
+
+/// Adds what stands at the place; returns the whole once the outermost container is closed.
+JsonbValue* push(JsonbParseState** state, const JsonDocument& document, core::Json place,
+                 JsonbIteratorToken token) {
+    if (!place.is_object() && !place.is_array()) {
+        JsonbValue value = scalar_of(document, place);
+        return pushJsonbValue(state, token, &value);
+    }
+    check_stack_depth();
+    const bool is_object = place.is_object();
+    pushJsonbValue(state, is_object ? WJB_BEGIN_OBJECT : WJB_BEGIN_ARRAY, nullptr);
+    for (const core::Json child : place) {
+        if (is_object) {
+            JsonbValue key{};
+            set_string(&key, child.key());
+            pushJsonbValue(state, WJB_KEY, &key);
+        }
+        push(state, document, child, is_object ? WJB_VALUE : WJB_ELEM);
+    }
+    return pushJsonbValue(state, is_object ? WJB_END_OBJECT : WJB_END_ARRAY, nullptr);
+}
+
+} // namespace
+
+JsonDocument json_structure(Datum jsonb) {
+    Jsonb* source = DatumGetJsonbP(jsonb);
+    // Most nodes with their keys take more than 16 bytes of a jsonb.
+    NodeWriter writer(VARSIZE(source) / 16 + 4);
+    JsonbValue value;
+    if (JB_ROOT_IS_SCALAR(source)) {
+        JsonbExtractScalar(&source->root, &value);
+        writer.scalar(value);
+        return writer.finish();
+    }
+    JsonbIterator* it = JsonbIteratorInit(&source->root);
+    for (JsonbIteratorToken token; (token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE;) {
+        switch (token) {
+        case WJB_KEY:
+            writer.key(value);
+            break;
+        case WJB_VALUE:
+        case WJB_ELEM:
+            writer.scalar(value);
+            break;
+        case WJB_BEGIN_OBJECT:
+            writer.open(core::JsonKind::object, static_cast<std::uint32_t>(value.val.object.nPairs));
+            break;
+        case WJB_BEGIN_ARRAY:
+            writer.open(core::JsonKind::array, static_cast<std::uint32_t>(value.val.array.nElems));
+            break;
+        case WJB_END_OBJECT:
+        case WJB_END_ARRAY:
+            writer.close();
+            break;
+        case WJB_DONE:
+            break;
+        }
+    }
+    return writer.finish();
+}
+
+void add_number_texts(const JsonDocument& document) {
+    for (std::size_t i = 0; i < document.nodes.size();) {
+        core::JsonNode& node = document.nodes[i];
+        if (node.is_removed) {
+            i = node.end;
+            continue;
+        }
+        if (node.kind == core::JsonKind::number)
+            node.text = DatumGetCString(
+                DirectFunctionCall1(numeric_out, NumericGetDatum(document.numbers[i])));
+        ++i;
+    }
+}
+
+JsonDocument json_document(Datum jsonb) {
+    const JsonDocument document = json_structure(jsonb);
+    add_number_texts(document);
+    return document;
+}
+
+Datum jsonb_of(const JsonDocument& document, core::Json place) {
+    if (place.is_object() || place.is_array()) {
+        JsonbParseState* state = nullptr;
+        return JsonbPGetDatum(
+            JsonbValueToJsonb(push(&state, document, place, WJB_VALUE)));
+    }
+    JsonbValue value = scalar_of(document, place);
+    return JsonbPGetDatum(JsonbValueToJsonb(&value));
+}
 
 JsonbValue json_root(Jsonb* document) {
     JsonbValue root{};
@@ -62,12 +263,9 @@ std::optional<bool> json_bool(const JsonbValue* value) {
 
 void push_text(JsonbParseState** state, std::string_view key, std::string_view text) {
     JsonbValue value{};
-    value.type = jbvString;
-    value.val.string.val = const_cast<char*>(key.data());
-    value.val.string.len = static_cast<int>(key.size());
+    set_string(&value, key);
     pushJsonbValue(state, WJB_KEY, &value);
-    value.val.string.val = const_cast<char*>(text.data());
-    value.val.string.len = static_cast<int>(text.size());
+    set_string(&value, text);
     pushJsonbValue(state, WJB_VALUE, &value);
 }
 

@@ -1,10 +1,11 @@
-// Reading jsonb: from a value down to what stands at a path. Nothing here raises for what is not
-// there or of another type, and numbers stay decimal.
+// jsonb and the documents of the core: a jsonb is written out as a flat list of nodes, once, and a
+// list of nodes becomes jsonb again. Numbers stay decimal.
 #pragma once
 
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "pg/postgres.hpp"
@@ -27,6 +28,27 @@ const JsonbValue* json_element(const JsonbValue* array, std::uint32_t index);
 std::optional<std::string_view> json_text(const JsonbValue* value);
 bool is_string(const JsonbValue* value);
 std::optional<bool> json_bool(const JsonbValue* value);
+
+/// A jsonb as the cursor of the core reads it. Texts of strings and keys lie in the jsonb, numbers
+/// stay with it as numeric: all of it lives as long as the memory context it was made in.
+struct JsonDocument {
+    std::span<core::JsonNode> nodes;
+    Numeric* numbers; // of each node that is a number; unset for all others
+
+    [[nodiscard]] core::Json root() const { return core::Json(nodes); }
+};
+
+/// The nodes of a jsonb. Its numbers have no text yet.
+JsonDocument json_structure(Datum jsonb);
+
+/// Gives the numbers that are not removed their texts: decimal, without exponent.
+void add_number_texts(const JsonDocument& document);
+
+/// Both: the nodes of a jsonb, with the texts of its numbers.
+JsonDocument json_document(Datum jsonb);
+
+/// What stands at a place of the document, without its removed nodes, as jsonb; palloc'd.
+Datum jsonb_of(const JsonDocument& document, core::Json place);
 
 /// Adds a key and a string to the object that is being built.
 void push_text(JsonbParseState** state, std::string_view key, std::string_view text);

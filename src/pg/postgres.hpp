@@ -6,11 +6,14 @@
 #pragma once
 
 #include "core/apportion.hpp"
+#include "core/arena.hpp"
 #include "core/error.hpp"
 #include "core/identity.hpp"
+#include "core/json.hpp"
 #include "core/model.hpp"
+#include "core/redact.hpp"
 #include "core/refund.hpp"
-#include "core/webhook/text.hpp"
+#include "core/webhook/delivery.hpp"
 
 // Up to 15 PGDLLEXPORT is empty, and -fvisibility=hidden would hide even Pg_magic_func.
 #define PGDLLEXPORT __attribute__((visibility("default")))

@@ -4,18 +4,10 @@
 #include <chrono>
 #include <cstddef>
 
+#include "core/ascii.hpp"
+
 namespace attribution::core {
 namespace {
-
-constexpr std::size_t longest_key = 256; // in quotes, in redact_text()
-
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
-bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
 
 /// Reads exactly `count` digits and takes them off the front.
 std::optional<int> take_number(std::string_view& text, std::size_t count) {
@@ -23,7 +15,7 @@ std::optional<int> take_number(std::string_view& text, std::size_t count) {
         return std::nullopt;
     int number = 0;
     for (const char c : text.substr(0, count)) {
-        if (!is_digit(c))
+        if (!is_ascii_digit(c))
             return std::nullopt;
         number = number * 10 + (c - '0');
     }
@@ -39,7 +31,7 @@ bool take(std::string_view& text, char c) {
 }
 
 std::optional<int> hex_digit(char c) {
-    if (is_digit(c))
+    if (is_ascii_digit(c))
         return c - '0';
     const char lower = static_cast<char>(c | 0x20);
     return lower >= 'a' && lower <= 'f' ? std::optional(lower - 'a' + 10) : std::nullopt;
@@ -64,33 +56,27 @@ std::optional<int> parse_offset(std::string_view text, bool assume_utc) {
     return west ? -offset : offset;
 }
 
-/// The first place after the value that starts at `at`: a string, something in brackets, or a word.
-std::size_t end_of_value(std::string_view text, std::size_t at) {
-    std::size_t depth = 0;
-    while (at < text.size()) {
-        const char c = text[at];
-        if (c == '"') {
-            for (++at; at < text.size() && text[at] != '"'; ++at)
-                if (text[at] == '\\' && at + 1 < text.size())
-                    ++at;
-            at = std::min(at + 1, text.size());
-            if (depth == 0)
-                return at;
-            continue;
-        }
-        if (c == '{' || c == '[') {
-            ++depth;
-        } else if (c == '}' || c == ']') {
-            if (depth == 0)
-                return at;
-            if (--depth == 0)
-                return at + 1;
-        } else if (depth == 0 && (c == ',' || is_blank(c))) {
-            return at;
-        }
-        ++at;
-    }
-    return at;
+/// How many bytes follow the first one of a character, and what the first of those must be within:
+/// the shortest form only, no surrogates, nothing past U+10FFFF.
+struct Utf8Form {
+    std::size_t following = 0;
+    unsigned char least = 0x80, most = 0xBF;
+};
+
+std::optional<Utf8Form> utf8_form(unsigned char first) {
+    if (first >= 0x01 && first < 0x80)
+        return Utf8Form{};
+    if (first >= 0xC2 && first <= 0xDF)
+        return Utf8Form{.following = 1};
+    if (first >= 0xE0 && first <= 0xEF)
+        return Utf8Form{.following = 2,
+                        .least = static_cast<unsigned char>(first == 0xE0 ? 0xA0 : 0x80),
+                        .most = static_cast<unsigned char>(first == 0xED ? 0x9F : 0xBF)};
+    if (first >= 0xF0 && first <= 0xF4)
+        return Utf8Form{.following = 3,
+                        .least = static_cast<unsigned char>(first == 0xF0 ? 0x90 : 0x80),
+                        .most = static_cast<unsigned char>(first == 0xF4 ? 0x8F : 0xBF)};
+    return std::nullopt;
 }
 
 } // namespace
@@ -109,7 +95,7 @@ Amount parse_amount(std::string_view text, int decimals, int scale) noexcept {
     };
     // With exponent < 0 the last digits before the point are below the minor unit already.
     const std::size_t point = std::min(text.find('.'), text.size());
-    const std::size_t kept = exponent >= 0 ? point
+    const std::size_t used = exponent >= 0 ? point
                              : point > static_cast<std::size_t>(-exponent)
                                  ? point + static_cast<std::size_t>(exponent)
                                  : 0;
@@ -118,12 +104,12 @@ Amount parse_amount(std::string_view text, int decimals, int scale) noexcept {
             after_point = true;
             continue;
         }
-        if (!is_digit(text[i]))
+        if (!is_ascii_digit(text[i]))
             return {.fault = AmountFault::malformed};
         const auto digit = static_cast<unsigned>(text[i] - '0');
         if (!after_point) {
             ++whole_digits;
-            if (i < kept)
+            if (i < used)
                 append(digit);
             else
                 below_unit = below_unit || digit != 0;
@@ -171,7 +157,7 @@ std::optional<std::int64_t> parse_time(std::string_view text, bool assume_utc) n
     if (take(text, '.')) {
         std::int64_t unit = 100'000;
         std::size_t digits = 0;
-        for (; digits < text.size() && is_digit(text[digits]); ++digits, unit /= 10)
+        for (; digits < text.size() && is_ascii_digit(text[digits]); ++digits, unit /= 10)
             microseconds += unit * (text[digits] - '0');
         if (digits == 0)
             return std::nullopt;
@@ -226,71 +212,18 @@ std::optional<std::string_view> query_parameter(std::string_view url, std::strin
     return std::nullopt;
 }
 
-std::uint64_t key_hash(std::string_view name) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325U;
-    for (char c : name) {
-        if (c == '_' || c == '-' || c == ' ')
-            continue;
-        if (c >= 'A' && c <= 'Z')
-            c = static_cast<char>(c | 0x20);
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-    }
-    return hash;
-}
-
-bool KeySet::contains(std::string_view name) const noexcept {
-    return std::binary_search(hashes.begin(), hashes.end(), key_hash(name));
-}
-
-std::string_view redact_text(std::string_view text, const KeySet& keys,
-                             std::span<char> target) noexcept {
-    std::size_t length = 0, at = 0;
-    const auto copy_to = [&](std::size_t end) {
-        for (; at < end; ++at)
-            target[length++] = text[at];
-    };
-    while (at < text.size()) {
-        const bool begins_pair =
-            at == 0 || std::string_view("&?#\n").find(text[at - 1]) != std::string_view::npos;
-        if (text[at] == '"') {
-            // No name of a key is longer; looking further for each quote would be quadratic.
-            const std::size_t end = end_of_value(text.substr(0, at + longest_key), at);
-            std::size_t colon = end;
-            while (colon < text.size() && is_blank(text[colon]))
-                ++colon;
-            const bool is_key = colon < text.size() && text[colon] == ':' && end - at >= 2;
-            const bool listed = is_key && keys.contains(text.substr(at + 1, end - at - 2));
-            if (!listed) {
-                // Not past the string: a quote that closes may have been taken for one that opens.
-                copy_to(is_key ? colon + 1 : at + 1);
-                continue;
-            }
-            copy_to(colon + 1);
-            while (at < text.size() && is_blank(text[at]))
-                copy_to(at + 1);
-            const std::size_t value = at;
-            at = end_of_value(text, at);
-            if (at - value >= 2) {
-                target[length++] = '"';
-                target[length++] = '"';
-            } else if (at > value) {
-                target[length++] = '0'; // no room for quotes, and JSON stays JSON
-            }
-        } else if (begins_pair) {
-            const std::string_view pair = text.substr(at, longest_key);
-            const std::size_t equals = pair.find_first_of("=&?#\n");
-            if (equals != std::string_view::npos && pair[equals] == '=' &&
-                keys.contains(pair.substr(0, equals))) {
-                copy_to(at + equals + 1);
-                at = std::min(text.find_first_of("&#\n", at), text.size());
-            } else {
-                copy_to(at + 1);
-            }
-        } else {
-            copy_to(at + 1);
+bool is_utf8(std::string_view text) noexcept {
+    for (std::size_t at = 0; at < text.size();) {
+        const std::optional<Utf8Form> form = utf8_form(static_cast<unsigned char>(text[at++]));
+        if (!form || text.size() - at < form->following)
+            return false;
+        for (std::size_t i = 0; i < form->following; ++i, ++at) {
+            const auto byte = static_cast<unsigned char>(text[at]);
+            if (byte < (i == 0 ? form->least : 0x80) || byte > (i == 0 ? form->most : 0xBF))
+                return false;
         }
     }
-    return {target.data(), length};
+    return true;
 }
 
 } // namespace attribution::core

@@ -1,4 +1,4 @@
-// What the payloads of webhooks say, read exactly: amounts, times, query strings, names of keys.
+// What the payloads of webhooks say, read exactly: amounts, times, query strings.
 //
 // The one idea: text in, integers out, and whatever is not plainly one of the forms below is said
 // to be so instead of being guessed at. Nothing passes through floating point, a locale or a clock.
@@ -41,27 +41,11 @@ std::optional<std::int64_t> parse_time(std::string_view text, bool assume_utc) n
 
 /// The value of the first parameter `name` in a query string, or in the query of a URL; decoded
 /// ("%20" and "+" are blanks) into `buffer`. Nothing when it is not there, is empty or has no room.
-/// The bytes may be any: whether they are text in some encoding is the caller's to check.
+/// The bytes may be any; is_utf8() says whether they are text.
 std::optional<std::string_view> query_parameter(std::string_view url, std::string_view name,
                                                 std::span<char> buffer) noexcept;
 
-/// A hash of the name of a key that does not see case, '_', '-' and blanks: first_name, FirstName
-/// and "first-name" are one. FNV-1a with 64 bits.
-std::uint64_t key_hash(std::string_view name) noexcept;
-
-/// Which keys are to be removed: sorted hashes.
-struct KeySet {
-    std::span<const std::uint64_t> hashes;
-
-    [[nodiscard]] bool contains(std::string_view name) const noexcept;
-};
-
-/// Removes the values of listed keys from a text that is no JSON, as far as it looks like some: a
-/// quoted key, a colon and a value, wherever they stand; or key=value, between '&' or at the ends,
-/// also of the query of a URL.
-/// What goes is the value, "" or 0 or nothing stands for it. Writes to `target`, which has as many
-/// bytes as `text`, and returns what was written.
-std::string_view redact_text(std::string_view text, const KeySet& keys,
-                             std::span<char> target) noexcept;
+/// Whether the bytes are text in UTF-8 that a database can store: valid, and without a NUL.
+bool is_utf8(std::string_view text) noexcept;
 
 } // namespace attribution::core
