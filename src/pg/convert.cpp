@@ -40,6 +40,10 @@ const char* uuid_text(Datum datum) {
     return DatumGetCString(DirectFunctionCall1(uuid_out, datum));
 }
 
+const char* uuid_text(const core::Uuid& uuid) {
+    return uuid_text(PointerGetDatum(uuid.data()));
+}
+
 std::string_view text_of(Datum datum) {
     const text* value = DatumGetTextPP(datum);
     return {VARDATA_ANY(value), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(value))};

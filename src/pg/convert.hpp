@@ -20,6 +20,7 @@ namespace attribution::pg {
 core::Uuid uuid_of(Datum datum);
 Datum uuid_datum(const core::Uuid& uuid); // palloc'd
 const char* uuid_text(Datum datum);       // palloc'd
+const char* uuid_text(const core::Uuid& uuid);
 
 /// What uuid_in accepts, without its error: a check hook reports instead of raising, and every
 /// policy reads the setting.

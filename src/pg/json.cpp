@@ -64,12 +64,14 @@ private:
     core::JsonNode& add(core::JsonKind kind) {
         if (count_ == room_) {
             room_ *= 2;
-            nodes_ =
-                static_cast<core::JsonNode*>(repalloc_huge(nodes_, room_ * sizeof *nodes_));
+            nodes_ = static_cast<core::JsonNode*>(repalloc_huge(nodes_, room_ * sizeof *nodes_));
             numbers_ = static_cast<Numeric*>(repalloc_huge(numbers_, room_ * sizeof *numbers_));
         }
         core::JsonNode& node = nodes_[count_++];
-        node = {.kind = kind, .end = static_cast<std::uint32_t>(count_), .key = key_};
+        node = {};
+        node.kind = kind;
+        node.end = static_cast<std::uint32_t>(count_);
+        node.key = key_;
         key_ = {};
         return node;
     }
@@ -157,7 +159,8 @@ JsonDocument json_structure(Datum jsonb) {
             writer.scalar(value);
             break;
         case WJB_BEGIN_OBJECT:
-            writer.open(core::JsonKind::object, static_cast<std::uint32_t>(value.val.object.nPairs));
+            writer.open(core::JsonKind::object,
+                        static_cast<std::uint32_t>(value.val.object.nPairs));
             break;
         case WJB_BEGIN_ARRAY:
             writer.open(core::JsonKind::array, static_cast<std::uint32_t>(value.val.array.nElems));
@@ -196,10 +199,15 @@ JsonDocument json_document(Datum jsonb) {
 Datum jsonb_of(const JsonDocument& document, core::Json place) {
     if (place.is_object() || place.is_array()) {
         JsonbParseState* state = nullptr;
-        return JsonbPGetDatum(
-            JsonbValueToJsonb(push(&state, document, place, WJB_VALUE)));
+        return JsonbPGetDatum(JsonbValueToJsonb(push(&state, document, place, WJB_VALUE)));
     }
     JsonbValue value = scalar_of(document, place);
+    return JsonbPGetDatum(JsonbValueToJsonb(&value));
+}
+
+Datum jsonb_string(std::string_view text) {
+    JsonbValue value{};
+    set_string(&value, text);
     return JsonbPGetDatum(JsonbValueToJsonb(&value));
 }
 

@@ -50,6 +50,9 @@ JsonDocument json_document(Datum jsonb);
 /// What stands at a place of the document, without its removed nodes, as jsonb; palloc'd.
 Datum jsonb_of(const JsonDocument& document, core::Json place);
 
+/// The text as a JSON string; palloc'd.
+Datum jsonb_string(std::string_view text);
+
 /// Adds a key and a string to the object that is being built.
 void push_text(JsonbParseState** state, std::string_view key, std::string_view text);
 

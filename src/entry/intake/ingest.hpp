@@ -2,73 +2,69 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <tuple>
 
-#include "pg/convert.hpp"
+#include "pg/types.hpp"
 
 namespace attribution::entry {
 
-/// A new event as the queries take it: the arguments of ingest_event() in their order, and its id.
+/// An event that is to be stored. Its texts have 1 to 255 bytes, its amount has the sign of its
+/// type, and a refund, and no other event, has `refund_of`.
 struct NewEvent {
-    enum Argument {
-        tenant_id,
-        source,
-        event_type,
-        occurred_at,
-        revenue_cents,
-        external_event_id,
-        correlation_id,
-        session_id,
-        channel,
-        refund_of,
-        raw_payload,
-        argument_count
-    };
-    Datum values[argument_count + 1];
-    char nulls[argument_count + 1];
-
-    bool has(Argument argument) const { return nulls[argument] == ' '; }
-    std::string_view text(Argument argument) const { return pg::text_of(values[argument]); }
-    void set(Argument argument, Datum value) {
-        values[argument] = value;
-        nulls[argument] = ' ';
-    }
+    core::Uuid tenant_id;
+    std::string_view source, event_type;
+    pg::Timestamptz occurred_at;
+    core::Cents revenue_cents = 0;
+    std::optional<std::string_view> external_event_id = {}, correlation_id = {};
+    std::optional<core::Uuid> session_id = {};
+    std::optional<std::string_view> channel = {};
+    std::optional<core::Uuid> refund_of = {};
+    std::optional<pg::JsonbDatum> raw_payload = {}; // without personal data
 };
 
-/// What became of it. The first two are good; the others changed nothing.
-enum class Intake : std::uint8_t {
+/// What became of an event. The first two are good; the others changed nothing.
+enum class IngestOutcome : std::uint8_t {
     ingested,
     duplicate,
     content_changed, // the key is known with other content
     over_refund,     // more than is left of the conversion
 };
 
-/// The event that has the key.
-struct Known {
-    pg_uuid_t id;
+/// An event that is stored, as far as it decides whether another one is the same.
+struct StoredEvent {
+    using Columns =
+        std::tuple<core::Uuid, std::string_view, core::Cents, std::optional<core::Uuid>>;
+    core::Uuid id;
     std::string_view event_type;
     core::Cents revenue_cents;
-    bool is_refund;
-    pg_uuid_t refund_of;
+    std::optional<core::Uuid> refund_of;
 };
 
-struct IntakeResult {
-    Intake intake;
-    Known event;              // ingested: only its id
-    core::Cents left_to_take; // over_refund: what is left of the conversion
+struct IngestResult {
+    IngestOutcome outcome;
+    StoredEvent event;          // ingested: only its id; over_refund: nothing
+    core::Cents left_to_refund; // over_refund: what is left of the conversion
 };
 
-/// A refund of more than is left: Intake::over_refund, or the error of the check at COMMIT (23514,
-/// or 40001 where only another transaction made it too much).
-enum class OverRefund : std::uint8_t { is_told, is_raised };
+/// What a refund of more than is left leads to: IngestOutcome::over_refund, or the error of the
+/// check at COMMIT (23514, or 40001 where only another transaction made it too much).
+enum class OverRefund : std::uint8_t { returned, raised };
 
-/// Takes in an event whose arguments are right: once per key, a refund under the lock of its
-/// conversion, which must exist. `own_function` is any function of the extension. Inside an SPI
-/// connection.
-IntakeResult take_in(NewEvent* event, OverRefund over_refund, Oid own_function);
+/// Stores an event, once per key: its external_event_id, else its correlation_id; without a key
+/// every call stores one. A refund is stored under the lock of its conversion, which must exist.
+/// Inside an SPI connection.
+IngestResult ingest(const NewEvent& event, OverRefund over_refund);
 
-/// The event that has the key, if any. Exactly one of the two keys. Inside an SPI connection.
-bool find_by_key(Datum tenant_id, const Datum* external_event_id, const Datum* correlation_id,
-                 Known* known);
+/// The event that has the external id. Inside an SPI connection.
+std::optional<StoredEvent> find_by_external_id(const core::Uuid& tenant_id, std::string_view key);
+
+/// The event without an external id that has the correlation id. Inside an SPI connection.
+std::optional<StoredEvent> find_by_correlation_id(const core::Uuid& tenant_id,
+                                                  std::string_view key);
+
+/// Locks a conversion as the checks do: refunds of it come one after another, whoever brings them.
+void lock_refunds_of(const core::Uuid& tenant_id, const core::Uuid& conversion_id);
 
 } // namespace attribution::entry

@@ -1,16 +1,17 @@
-// redact: personal data is removed before anything is stored.
+// redact: personal data is removed before anything is stored, and from what is stored.
 //
-// The one idea: payloads are full of names and addresses that nobody here needs. Keys that hold
-// them go, whole, wherever they stand; what the mapping of webhooks reads is not among them, so a
-// dead letter can still be retried.
+// The one idea: keys that hold names and addresses go, wherever they stand in a message. What the
+// readers of webhooks look at is not among them, so a message that was stored can be read again.
 
 #include "entry/intake/redact.hpp"
 
 #include <algorithm>
 #include <array>
 
+#include "entry/session/tenancy.hpp"
 #include "pg/boundary.hpp"
-#include "pg/convert.hpp"
+#include "pg/call.hpp"
+#include "pg/statement.hpp"
 
 namespace attribution::entry {
 
@@ -39,9 +40,9 @@ constexpr std::size_t max_keys = 512;
 std::array<std::uint64_t, max_keys> hashes; // sorted
 std::size_t hash_count = 0;
 
-/// Calls `take` with each name in a list with commas; blanks around names do not count.
-template <class Take>
-void each_name(std::string_view list, Take take) {
+/// Calls visit(name) for each name in a list with commas; blanks around names do not count.
+template <class Visit>
+void each_name(std::string_view list, Visit visit) {
     while (!list.empty()) {
         const std::size_t comma = std::min(list.find(','), list.size());
         std::string_view name = list.substr(0, comma);
@@ -51,90 +52,13 @@ void each_name(std::string_view list, Take take) {
         while (!name.empty() && (name.back() == ' ' || name.back() == '\n'))
             name.remove_suffix(1);
         if (!name.empty())
-            take(name);
+            visit(name);
     }
 }
 
 core::KeySet listed_keys() {
     return {{hashes.data(), hash_count}};
 }
-
-bool is_listed(const JsonbValue& name) {
-    return name.type == jbvString &&
-           listed_keys().contains(
-               {name.val.string.val, static_cast<std::size_t>(name.val.string.len)});
-}
-
-/// Whether the key is the name, whatever its case.
-bool is_key(const JsonbValue& key, std::string_view name) {
-    return static_cast<std::size_t>(key.val.string.len) == name.size() &&
-           pg_strncasecmp(key.val.string.val, name.data(), name.size()) == 0;
-}
-
-/// Removes what a string holds under listed keys: it may be a URL, a form, or JSON once more.
-bool redact_string(JsonbValue* value) {
-    const auto size = static_cast<std::size_t>(value->val.string.len);
-    const std::string_view text(value->val.string.val, size);
-    if (text.find('=') == text.npos && text.find('"') == text.npos)
-        return false;
-    const std::string_view rest = core::redact_text(text, listed_keys(), pg::make_span<char>(size));
-    if (rest == text)
-        return false;
-    value->val.string.val = const_cast<char*>(rest.data());
-    value->val.string.len = static_cast<int>(rest.size());
-    return true;
-}
-
-/// Walks over a message and says of each token whether it stays. What a listed key holds goes, also
-/// inside a string; so does the value of a pair such as {"name": "email", "value": "..."}: jsonb
-/// has its keys in the order of their lengths, so the name comes first.
-class Walk {
-public:
-    explicit Walk(Jsonb* message) : it_(JsonbIteratorInit(&message->root)) {}
-
-    /// The next token that stays.
-    JsonbIteratorToken next(JsonbValue* value) {
-        for (;;) {
-            const JsonbIteratorToken token = JsonbIteratorNext(&it_, value, false);
-            if (token == WJB_BEGIN_OBJECT || token == WJB_BEGIN_ARRAY)
-                enter();
-            else if (token == WJB_END_OBJECT || token == WJB_END_ARRAY)
-                --depth_;
-            else if (token == WJB_VALUE)
-                names_listed_[depth_] |= names_something_ && is_listed(*value);
-            if ((token == WJB_VALUE || token == WJB_ELEM) && value->type == jbvString)
-                removed_ |= redact_string(value);
-            if (token != WJB_KEY)
-                return token;
-            names_something_ = is_key(*value, "name") || is_key(*value, "key");
-            if (!is_listed(*value) && !(names_listed_[depth_] && is_key(*value, "value")))
-                return token;
-            removed_ = true;
-            JsonbIteratorNext(&it_, value, true);
-        }
-    }
-
-    [[nodiscard]] bool removed() const { return removed_; }
-
-private:
-    void enter() {
-        names_something_ = false;
-        if (++depth_ == room_) {
-            const std::size_t room = room_ * 2;
-            bool* larger = pg::make_span<bool>(room).data();
-            std::copy_n(names_listed_, room_, larger);
-            names_listed_ = larger;
-            room_ = room;
-        }
-        names_listed_[depth_] = false;
-    }
-
-    JsonbIterator* it_;
-    std::size_t depth_ = 0, room_ = 64;
-    bool* names_listed_ = pg::make_span<bool>(64).data(); // per depth
-    bool names_something_ = false;                        // the last key was "name" or "key"
-    bool removed_ = false;
-};
 
 } // namespace
 
@@ -150,45 +74,125 @@ bool check_redacted_keys(char** value, void**, GucSource) {
 void assign_redacted_keys(const char* value, void*) {
     hash_count = 0;
     each_name(value == nullptr ? "" : value, [&](std::string_view name) {
+        Assert(hash_count < max_keys); // check_redacted_keys()
         if (hash_count < max_keys)
             hashes[hash_count++] = core::key_hash(name);
     });
     std::sort(hashes.begin(), hashes.begin() + hash_count);
 }
 
-Datum redacted(Datum jsonb) {
+Message redacted_message(Datum jsonb) {
+    Message message{.jsonb = jsonb, .document = pg::json_structure(jsonb)};
     if (hash_count == 0)
-        return jsonb;
-    Jsonb* message = DatumGetJsonbP(jsonb);
-    JsonbValue value;
-    if (JB_ROOT_IS_SCALAR(message)) {
-        // JSON that was encoded twice, for example.
-        JsonbExtractScalar(&message->root, &value);
-        return value.type == jbvString && redact_string(&value)
-                   ? JsonbPGetDatum(JsonbValueToJsonb(&value))
-                   : jsonb;
-    }
-    Walk look(message);
-    while (!look.removed() && look.next(&value) != WJB_DONE)
-        ;
-    if (!look.removed())
-        return jsonb;
+        return message;
+    // No more bytes than the whole jsonb has are in its strings.
+    const std::size_t size = VARSIZE_ANY(DatumGetJsonbP(jsonb));
+    const std::span<char> rest(static_cast<char*>(palloc_extended(size, MCXT_ALLOC_HUGE)), size);
+    if (core::redact(message.document.nodes, listed_keys(), rest))
+        message.jsonb = pg::jsonb_of(message.document, message.document.root());
+    return message;
+}
 
-    Walk walk(message);
-    JsonbParseState* state = nullptr;
-    JsonbValue* result = nullptr;
-    for (JsonbIteratorToken token; (token = walk.next(&value)) != WJB_DONE;) {
-        const bool has_value = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
-        result = pushJsonbValue(&state, token, has_value ? &value : nullptr);
-    }
-    return JsonbPGetDatum(JsonbValueToJsonb(result));
+pg::JsonbDatum redacted(pg::JsonbDatum jsonb) {
+    return hash_count == 0 ? jsonb : pg::JsonbDatum{redacted_message(jsonb.datum).jsonb};
 }
 
 std::string_view redacted_text(std::string_view text) {
     if (hash_count == 0)
         return text;
-    const auto target = pg::make_span<char>(text.size());
-    return core::redact_text(text, listed_keys(), target);
+    return core::redact_text(text, listed_keys(), pg::make_span<char>(text.size()));
 }
 
+namespace {
+
+constexpr const char* erase_sql = R"sql(
+    WITH wanted AS MATERIALIZED (
+        SELECT $1 AS tenant_id, coalesce($2, '{}') AS session_ids, coalesce($3, '{}') AS keys,
+               nullif($4, '') AS containing),
+    matched AS MATERIALIZED (
+        SELECT e.tenant_id, e.id, e.session_id, e.refund_of
+        FROM wanted w JOIN attribution.attribution_events e ON e.tenant_id = w.tenant_id
+        WHERE e.session_id = ANY (w.session_ids)
+           OR e.external_event_id = ANY (w.keys) OR e.correlation_id = ANY (w.keys)
+           OR strpos(lower(e.raw_payload::text), lower(w.containing)) > 0),
+    -- With the conversion of a refund, the rest of the journey, and the refunds of its
+    -- conversions.
+    conversions AS MATERIALIZED (
+        SELECT m.tenant_id, m.id, m.session_id FROM matched m
+        UNION
+        SELECT e.tenant_id, e.id, e.session_id
+        FROM matched m
+        JOIN attribution.attribution_events e
+            ON e.tenant_id = m.tenant_id AND e.id = m.refund_of),
+    journeys AS MATERIALIZED (
+        SELECT c.tenant_id, c.id FROM conversions c
+        UNION
+        SELECT e.tenant_id, e.id
+        FROM conversions c
+        JOIN attribution.attribution_events e
+            ON e.session_id = c.session_id AND e.tenant_id = c.tenant_id),
+    family AS MATERIALIZED (
+        SELECT j.tenant_id, j.id FROM journeys j
+        UNION
+        SELECT e.tenant_id, e.id
+        FROM journeys j
+        JOIN attribution.attribution_events e
+            ON e.tenant_id = j.tenant_id AND e.refund_of = j.id),
+    erased AS (
+        UPDATE attribution.attribution_events e
+        SET raw_payload = NULL, session_id = NULL
+        FROM family f
+        WHERE e.tenant_id = f.tenant_id AND e.id = f.id
+          AND (e.raw_payload IS NOT NULL OR e.session_id IS NOT NULL)
+        RETURNING 1),
+    erased_dead AS (
+        UPDATE attribution.dead_events d
+        SET raw_payload = NULL, headers = NULL, error_detail = NULL, next_retry_at = NULL,
+            resolution_note = NULL, resolved_at = coalesce(d.resolved_at, now()),
+            resolution = CASE WHEN d.resolved_at IS NULL THEN 'erased' ELSE d.resolution END,
+            resolved_by = CASE WHEN d.resolved_at IS NULL THEN session_user
+                               ELSE d.resolved_by END
+        FROM wanted w
+        WHERE d.tenant_id = w.tenant_id
+          AND (d.raw_payload IS NOT NULL OR d.headers IS NOT NULL)
+          AND (d.external_event_id = ANY (w.keys) OR d.correlation_id = ANY (w.keys)
+               OR EXISTS (
+                   SELECT
+                   FROM family f
+                   JOIN attribution.attribution_events e
+                       ON e.tenant_id = f.tenant_id AND e.id = f.id
+                   WHERE d.external_event_id = e.external_event_id
+                      OR d.correlation_id = e.correlation_id)
+               OR EXISTS (
+                   SELECT FROM unnest(w.session_ids) AS s (id)
+                   WHERE strpos(lower(d.raw_payload::text), s.id::text) > 0)
+               OR strpos(lower(d.raw_payload::text), lower(w.containing)) > 0
+               OR strpos(lower(d.headers::text), lower(w.containing)) > 0)
+        RETURNING 1)
+    SELECT (SELECT count(*) FROM erased), (SELECT count(*) FROM erased_dead))sql";
+
+} // namespace
 } // namespace attribution::entry
+
+using namespace attribution;
+
+ATTRIBUTION_FUNCTION(attribution_erase_personal_data) {
+    using Uuids = std::optional<pg::Opaque<UUIDARRAYOID>>;
+    using Texts = std::optional<pg::Opaque<TEXTARRAYOID>>;
+    using Text = std::optional<std::string_view>;
+    // Planned for each call, like the query of a user: how much is erased differs widely.
+    pg::Statement<std::tuple<std::int64_t, std::int64_t>(core::Uuid, Uuids, Texts, Text)> erase(
+        entry::erase_sql, pg::Plan::once);
+    PreventCommandIfReadOnly("erase_personal_data()");
+    const auto tenant_id = pg::argument<std::optional<core::Uuid>>(fcinfo, 0, "tenant_id");
+    const auto session_ids = pg::argument<Uuids>(fcinfo, 1, "session_ids");
+    const auto keys = pg::argument<Texts>(fcinfo, 2, "keys");
+    const auto containing = pg::argument<Text>(fcinfo, 3, "containing");
+    if (!tenant_id) // nobody's data
+        return pg::row_result(fcinfo, std::int64_t{0}, std::int64_t{0});
+    entry::check_tenant(PointerGetDatum(tenant_id->data()));
+    SPI_connect();
+    const auto [events, dead_events] = erase.run(*tenant_id, session_ids, keys, containing)[0];
+    SPI_finish();
+    return pg::row_result(fcinfo, events, dead_events);
+}

@@ -3,7 +3,8 @@
 
 #include <string_view>
 
-#include "pg/postgres.hpp"
+#include "pg/json.hpp"
+#include "pg/types.hpp"
 
 namespace attribution::entry {
 
@@ -16,8 +17,15 @@ extern const char* const default_redacted_keys;
 bool check_redacted_keys(char** value, void** extra, GucSource source);
 void assign_redacted_keys(const char* value, void* extra);
 
-/// The jsonb without the listed keys at any depth; the very same when it has none of them.
-Datum redacted(Datum jsonb);
+/// A message without the listed keys at any depth.
+struct Message {
+    Datum jsonb;               // the very same as before when nothing was removed
+    pg::JsonDocument document; // the same content; its numbers have no text yet
+};
+Message redacted_message(Datum jsonb);
+
+/// A jsonb without the listed keys at any depth; the very same when it has none of them.
+pg::JsonbDatum redacted(pg::JsonbDatum jsonb);
 
 /// The same for a text that is no JSON, as far as keys can be told in it; palloc'd.
 std::string_view redacted_text(std::string_view text);
