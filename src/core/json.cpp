@@ -1,17 +1,6 @@
 #include "core/json.hpp"
 
 namespace attribution::core {
-namespace {
-
-/// The first node from `node` on that is not removed; `last` when there is none.
-const JsonNode* first_kept(const JsonNode* nodes, const JsonNode* node,
-                           const JsonNode* last) noexcept {
-    while (node != last && node->is_removed)
-        node = nodes + node->end;
-    return node;
-}
-
-} // namespace
 
 std::optional<std::string_view> Json::text() const noexcept {
     if (is_string() || is_number())
@@ -57,31 +46,6 @@ std::size_t Json::size() const noexcept {
     for (Iterator it = begin(); it != end(); ++it)
         ++count;
     return count;
-}
-
-Json::Iterator& Json::Iterator::operator++() noexcept {
-    node_ = first_kept(nodes_, nodes_ + node_->end, last_);
-    return *this;
-}
-
-Json::Iterator Json::begin() const noexcept {
-    Iterator it;
-    if (!is_container())
-        return it;
-    it.nodes_ = nodes_;
-    it.last_ = nodes_ + node_->end;
-    it.node_ = first_kept(nodes_, node_ + 1, it.last_);
-    return it;
-}
-
-Json::Iterator Json::end() const noexcept {
-    Iterator it;
-    if (!is_container())
-        return it;
-    it.nodes_ = nodes_;
-    it.last_ = nodes_ + node_->end;
-    it.node_ = it.last_;
-    return it;
 }
 
 } // namespace attribution::core

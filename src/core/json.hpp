@@ -82,19 +82,40 @@ public:
     class Iterator {
     public:
         [[nodiscard]] Json operator*() const noexcept { return {nodes_, node_}; }
-        Iterator& operator++() noexcept;
+        Iterator& operator++() noexcept {
+            node_ = nodes_ + node_->end;
+            skip_removed();
+            return *this;
+        }
         [[nodiscard]] bool operator==(const Iterator& other) const noexcept {
             return node_ == other.node_;
         }
 
     private:
         friend class Json;
+        constexpr Iterator() noexcept = default;
+        Iterator(const JsonNode* nodes, const JsonNode* node, const JsonNode* last) noexcept
+            : nodes_(nodes), node_(node), last_(last) {
+            skip_removed();
+        }
+        void skip_removed() noexcept {
+            while (node_ != last_ && node_->is_removed)
+                node_ = nodes_ + node_->end;
+        }
+
         const JsonNode* nodes_ = nullptr;
         const JsonNode* node_ = nullptr;
         const JsonNode* last_ = nullptr; // the node after the container
     };
-    [[nodiscard]] Iterator begin() const noexcept;
-    [[nodiscard]] Iterator end() const noexcept;
+    [[nodiscard]] Iterator begin() const noexcept {
+        return is_container() ? Iterator(nodes_, node_ + 1, nodes_ + node_->end) : Iterator();
+    }
+    [[nodiscard]] Iterator end() const noexcept {
+        if (!is_container())
+            return {};
+        const JsonNode* const last = nodes_ + node_->end;
+        return {nodes_, last, last};
+    }
 
     /// The key under which it stands in its object.
     [[nodiscard]] std::string_view key() const noexcept {

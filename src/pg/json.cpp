@@ -89,9 +89,9 @@ void set_string(JsonbValue* value, std::string_view text) {
     value->val.string.len = static_cast<int>(text.size());
 }
 
-/// A node that is no container, as jsonb knows it.
-JsonbValue scalar_of(const JsonDocument& document, core::Json place) {
-    const core::JsonNode& node = document.nodes[place.node_number()];
+/// Node `at`, which is no container, as jsonb knows it.
+JsonbValue scalar_of(const JsonDocument& document, std::size_t at) {
+    const core::JsonNode& node = document.nodes[at];
     JsonbValue value{};
     switch (node.kind) {
     case core::JsonKind::null:
@@ -103,7 +103,7 @@ JsonbValue scalar_of(const JsonDocument& document, core::Json place) {
         break;
     case core::JsonKind::number:
         value.type = jbvNumeric;
-        value.val.numeric = document.numbers[place.node_number()];
+        value.val.numeric = document.numbers[at];
         break;
     case core::JsonKind::string:
         set_string(&value, node.text);
@@ -115,23 +115,31 @@ JsonbValue scalar_of(const JsonDocument& document, core::Json place) {
     return value;
 }
 
-/// Adds what stands at the place; returns the whole once the outermost container is closed.
-JsonbValue* push(JsonbParseState** state, const JsonDocument& document, core::Json place,
-                 JsonbIteratorToken token) {
-    if (!place.is_object() && !place.is_array()) {
-        JsonbValue value = scalar_of(document, place);
-        return pushJsonbValue(state, token, &value);
-    }
+bool is_container(const core::JsonNode& node) {
+    return node.kind == core::JsonKind::array || node.kind == core::JsonKind::object;
+}
+
+/// Adds the container at node `at`; returns the whole when it is the outermost one.
+JsonbValue* push_container(JsonbParseState** state, const JsonDocument& document, std::size_t at) {
     check_stack_depth();
-    const bool is_object = place.is_object();
+    const core::JsonNode& container = document.nodes[at];
+    const bool is_object = container.kind == core::JsonKind::object;
     pushJsonbValue(state, is_object ? WJB_BEGIN_OBJECT : WJB_BEGIN_ARRAY, nullptr);
-    for (const core::Json child : place) {
+    for (++at; at < container.end; at = document.nodes[at].end) {
+        const core::JsonNode& child = document.nodes[at];
+        if (child.is_removed)
+            continue;
+        JsonbValue value{};
         if (is_object) {
-            JsonbValue key{};
-            set_string(&key, child.key());
-            pushJsonbValue(state, WJB_KEY, &key);
+            set_string(&value, child.key);
+            pushJsonbValue(state, WJB_KEY, &value);
         }
-        push(state, document, child, is_object ? WJB_VALUE : WJB_ELEM);
+        if (is_container(child)) {
+            push_container(state, document, at);
+        } else {
+            value = scalar_of(document, at);
+            pushJsonbValue(state, is_object ? WJB_VALUE : WJB_ELEM, &value);
+        }
     }
     return pushJsonbValue(state, is_object ? WJB_END_OBJECT : WJB_END_ARRAY, nullptr);
 }
@@ -197,11 +205,13 @@ JsonDocument json_document(Datum jsonb) {
 }
 
 Datum jsonb_of(const JsonDocument& document, core::Json place) {
-    if (place.is_object() || place.is_array()) {
+    const std::size_t at = place.node_number();
+    Assert(at < document.nodes.size() && !document.nodes[at].is_removed);
+    if (is_container(document.nodes[at])) {
         JsonbParseState* state = nullptr;
-        return JsonbPGetDatum(JsonbValueToJsonb(push(&state, document, place, WJB_VALUE)));
+        return JsonbPGetDatum(JsonbValueToJsonb(push_container(&state, document, at)));
     }
-    JsonbValue value = scalar_of(document, place);
+    JsonbValue value = scalar_of(document, at);
     return JsonbPGetDatum(JsonbValueToJsonb(&value));
 }
 

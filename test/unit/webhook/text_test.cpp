@@ -6,12 +6,11 @@
 #include <chrono>
 #include <limits>
 #include <string>
-#include <vector>
 
 #include <boost/multiprecision/cpp_int.hpp>
 #include <gtest/gtest.h>
 
-#include "random.hpp"
+#include "../random.hpp"
 
 namespace attribution::core {
 namespace {
@@ -210,53 +209,60 @@ TEST(QueryParameter, FindsAndDecodes) {
     EXPECT_EQ(find("", "utm_source"), "(none)");
 }
 
-TEST(KeySet, DoesNotSeeCaseOrSeparators) {
-    std::vector<std::uint64_t> hashes = {key_hash("first_name"), key_hash("email")};
-    std::sort(hashes.begin(), hashes.end());
-    const KeySet keys{hashes};
-    for (const char* name : {"first_name", "firstName", "First-Name", "FIRST NAME", "e-mail"})
-        EXPECT_TRUE(keys.contains(name)) << name;
-    for (const char* name : {"", "first", "first_names", "name", "emails"})
-        EXPECT_FALSE(keys.contains(name)) << name;
+TEST(IsUtf8, AcceptsTheShortestFormsOfAllCharacters) {
+    for (const char* text : {"", "plain", "\x7f", "\u00e9", "\u20ac", "\ud7ff", "\ue000", "\uffff",
+                             "\U00010000", "\U0010ffff", "a\u00e9\u20ac\U0001f600b"})
+        EXPECT_TRUE(is_utf8(text)) << text;
 }
 
-std::string redacted(const std::string& text) {
-    std::vector<std::uint64_t> hashes = {key_hash("email"), key_hash("customer")};
-    std::sort(hashes.begin(), hashes.end());
-    std::vector<char> target(text.size());
-    return std::string(redact_text(text, KeySet{hashes}, target));
+TEST(IsUtf8, RefusesTheRest) {
+    EXPECT_FALSE(is_utf8(std::string_view("a\0b", 3)));
+    for (const char* text : {"\x80",
+                             "\xbf",
+                             "\xc0\x80",
+                             "\xc1\xbf",
+                             "\xe0\x80\x80",
+                             "\xe0\x9f\xbf",
+                             "\xed\xa0\x80",
+                             "\xed\xbf\xbf",
+                             "\xf0\x80\x80\x80",
+                             "\xf0\x8f\xbf\xbf",
+                             "\xf4\x90\x80\x80",
+                             "\xf5\x80\x80\x80",
+                             "\xff",
+                             "\xc3",
+                             "\xe2\x82",
+                             "\xf0\x9f\x98",
+                             "\xc3\x28",
+                             "\xe2\x28\xa1",
+                             "\xe2\x82\x28",
+                             "a\xfc"})
+        EXPECT_FALSE(is_utf8(text)) << text;
 }
 
-TEST(RedactText, RemovesValuesOfListedKeys) {
-    EXPECT_EQ(redacted(R"({"id":1,"email":"a@b.c","total":"10.00"})"),
-              R"({"id":1,"email":"","total":"10.00"})");
-    EXPECT_EQ(redacted(R"({"customer" : {"n":{"x":["}"]}}, "id": 7)"),
-              R"({"customer" : "", "id": 7)");
-    EXPECT_EQ(redacted(R"({"email":"a\"b@c.d","x":"\u0000"})"), R"({"email":"","x":"\u0000"})");
-    EXPECT_EQ(redacted(R"({"email":null,"customer":7})"), R"({"email":"","customer":0})");
-    EXPECT_EQ(redacted(R"({"Email":"a@b.c)"), R"({"Email":"")"); // cut off
-    EXPECT_EQ(redacted(R"(broken " quote {"email":"a@b.c"})"), R"(broken " quote {"email":""})");
-    EXPECT_EQ(redacted("id=1&email=a%40b.c&total=10"), "id=1&email=&total=10");
-    EXPECT_EQ(redacted("email=a@b.c"), "email=");
-    EXPECT_EQ(redacted("https://x.example/?email=a?b&q=1#email=a@b.c"),
-              "https://x.example/?email=&q=1#email=");
-    EXPECT_EQ(redacted("/p?q=email=1&email"), "/p?q=email=1&email");
-    EXPECT_EQ(redacted("nothing here"), "nothing here");
-    EXPECT_EQ(redacted(""), "");
-    EXPECT_EQ(redacted(R"(["email","customer"])"), R"(["email","customer"])");
-}
-
-TEST(RedactText, IsLinear) {
-    std::string text;
-    for (int i = 0; i < 1'000'000; ++i)
-        text += R"(\")";
-    EXPECT_EQ(redacted(text), text);
-    text.assign(2'000'000, '&');
-    EXPECT_EQ(redacted(text), text);
-    text.assign(2'000'000, '?');
-    EXPECT_EQ(redacted(text), text);
-    text.assign(2'000'000, '{');
-    EXPECT_EQ(redacted(text), text);
+/// Every character, encoded by the definition of UTF-8, and none of the surrogates.
+TEST(IsUtf8, AgreesWithTheDefinition) {
+    for (std::uint32_t c = 1; c <= 0x110000; ++c) {
+        std::string text;
+        const auto add = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
+        if (c < 0x80) {
+            add(c);
+        } else if (c < 0x800) {
+            add(0xC0 | c >> 6U);
+            add(0x80 | (c & 0x3FU));
+        } else if (c < 0x10000) {
+            add(0xE0 | c >> 12U);
+            add(0x80 | (c >> 6U & 0x3FU));
+            add(0x80 | (c & 0x3FU));
+        } else {
+            add(0xF0 | c >> 18U);
+            add(0x80 | (c >> 12U & 0x3FU));
+            add(0x80 | (c >> 6U & 0x3FU));
+            add(0x80 | (c & 0x3FU));
+        }
+        const bool is_character = c < 0x110000 && (c < 0xD800 || c > 0xDFFF);
+        ASSERT_EQ(is_utf8(text), is_character) << std::hex << c;
+    }
 }
 
 } // namespace
