@@ -85,7 +85,7 @@ check-version:
 	test/check_version
 
 format:
-	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp src/*/*/*.hpp src/*/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/boundary/*.cpp test/fuzz/*.cpp)
+	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp src/*/*/*.hpp src/*/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/unit/*/*.cpp test/unit/*/*.hpp test/boundary/*.cpp test/fuzz/*.cpp)
 
 tidy:
 	clang-tidy --quiet $(wildcard src/core/*.cpp src/core/*/*.cpp) -- -std=c++20 -Isrc
