@@ -107,7 +107,7 @@ check-version:
 	test/check_version
 
 format:
-	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp src/*/*/*.hpp src/*/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/boundary/*.cpp test/fuzz/*.cpp)
+	clang-format -i $(wildcard src/*/*.hpp src/*/*.cpp src/*/*/*.hpp src/*/*/*.cpp test/unit/*.cpp test/unit/*.hpp test/unit/*/*.cpp test/unit/*/*.hpp test/boundary/*.cpp test/fuzz/*.cpp)
 
 # A few files a process, as many processes as cores: most of it is PostgreSQL's headers, again for each file.
 tidy:

@@ -431,6 +431,15 @@ INSERT INTO attribution.dead_events (tenant_id, source, topic, error_code, raw_p
 SELECT * FROM attribution.retry_dead_events(:f, ingested_to => '2026-01-03');
 SELECT error_code, error_detail FROM attribution.dead_events WHERE tenant_id = :f AND ingested_at = '2026-01-01' AND resolved_at IS NULL;
 DROP TRIGGER refuse ON attribution.attribution_events;
+-- What is listed as personal by now goes before anything is stored.
+BEGIN;
+INSERT INTO attribution.dead_events (tenant_id, source, topic, error_code, raw_payload) VALUES
+    (:f, 'shopify', 'orders/paid', 'by hand', pg_temp.shopify('15', '4.00', '{"favourite_colour": "blue"}'));
+SET LOCAL attribution.redacted_keys = 'favourite-colour';
+SELECT ingested FROM attribution.retry_dead_events(:f, error_code => 'by hand');
+SELECT raw_payload ? 'id' AS has_payload, raw_payload ? 'favourite_colour' AS has_personal_data
+FROM attribution.attribution_events WHERE tenant_id = :f AND external_event_id = 'shopify:order:15';
+ROLLBACK;
 -- In bounded batches, the oldest first.
 SELECT * FROM attribution.discard_dead_events(:f, limit_rows => 1, note => 'test');
 SELECT * FROM attribution.discard_dead_events(:f, error_code => 'invalid_json');
