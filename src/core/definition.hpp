@@ -33,7 +33,7 @@ inline constexpr std::int64_t us_per_day = std::int64_t{24} * 3600 * 1'000'000;
 /// What a channel weighs in a model.
 struct ChannelWeight {
     std::string_view channel;
-    std::uint64_t weight; // millionths
+    std::uint64_t weight = 0; // millionths
 };
 
 /// A model version as the allocation uses it. Lists are sorted by the bytes of the channels.

@@ -1,39 +1,35 @@
 #!/bin/bash
-# The core under libFuzzer with sanitizers: each of test/fuzz, which have the promises inside, for
-# FUZZ_SECONDS (60). FUZZ_SEED chooses another sequence of inputs. What NAME_fuzz finds stays in
-# build/fuzz/findings; run it again with build/fuzz/NAME_fuzz FILE. For each there is a core with a
-# mistake that it must find out.
+# The core under libFuzzer with sanitizers, for FUZZ_SECONDS (60): the programs of test/fuzz have the
+# promises inside, and run side by side. FUZZ_SEED chooses another sequence of inputs. What they find
+# stays in build/fuzz/findings; run it again with build/fuzz/PROGRAM FILE. A core with its ties turned
+# round must be found out, one that leaves the values of pairs in, and two that put channels or touches
+# into no order.
 set -euo pipefail
 # shellcheck source=test/server.sh
 . "$ATTRIBUTION_SERVER_SH"
 cd "$ATTRIBUTION_ROOT"
 
 work=$ATTRIBUTION_TMP/fuzz
+programs=(attribution_fuzz attribution_webhook_fuzz attribution_definition_fuzz)
 mkdir -p "$work"
 also_remove+=("$work")
 
 main() {
-    local name
     if ! has_fuzzer; then
         skip "clang++ with libFuzzer is not installed (clang)"
         suite_end
     fi
+    make_seeds
+    make_payloads
     if ! { locked cmake --preset fuzz && locked cmake --build --preset fuzz -j "$(nproc)"; } >"$work/build.log" 2>&1; then
         tail -n 40 "$work/build.log"
-        die "the fuzzers do not build"
+        die "the fuzzer does not build"
     fi
-    for name in test/fuzz/*_fuzz.cpp; do
-        name=$(basename "$name" .cpp)
-        if [ "$name" = webhook_fuzz ]; then make_payloads; else make_seeds "$name"; fi
-        finds_nothing "$name" "${FUZZ_SECONDS:-60}"
-    done
-    finds apportion_fuzz "ties to the larger key" 'the cent goes to' apportion.cpp \
-        's/a\.tie_key < b\.tie_key/a.tie_key > b.tie_key/'
-    finds definition_fuzz "lists of channels in any order" 'lists are sorted' definition.cpp \
-        's/^\s*std::sort\(channels\.begin\(\), channels\.end\(\)\);$//'
-    finds webhook_fuzz 'values of pairs are left in' 'no listed key' redact.cpp 's/"value"/"valve"/'
-    finds definition_fuzz "touches of one moment in any order" 'the order in which touches were read' journey.cpp \
-        's/: a\.id < b\.id/: false/'
+    find_nothing "${FUZZ_SECONDS:-60}"
+    finds_turned_ties
+    finds_values_of_pairs
+    finds_lists_without_order
+    finds_touches_without_order
     suite_end
 }
 
@@ -42,14 +38,21 @@ has_fuzzer() {
     command -v clang++ >/dev/null && clang++ -fsanitize=fuzzer,address -o "$work/probe" "$work/probe.cpp" 2>/dev/null
 }
 
-# make_seeds NAME: the first byte chooses the case.
+# seeds_of PROGRAM: the directory of its first inputs.
+seeds_of() {
+    printf '%s' "$work/seeds/$1"
+}
+
+# The first byte chooses the case.
 make_seeds() {
-    local case length
-    mkdir -p "$work/$1.seeds"
-    for case in 0 1 2 3 4 5 6; do
-        for length in 10 60 200; do
-            perl -e 'print chr $ARGV[0], map { chr(($_ * $_ * 37 + $ARGV[1]) % 256) } 1 .. $ARGV[1]' "$case" "$length" \
-                >"$work/$1.seeds/$case.$length"
+    local program case length
+    for program in attribution_fuzz attribution_definition_fuzz; do
+        mkdir -p "$(seeds_of "$program")"
+        for case in 0 1 2 3 4 5 6; do
+            for length in 10 60 200; do
+                perl -e 'print chr $ARGV[0], map { chr(($_ * $_ * 37 + $ARGV[1]) % 256) } 1 .. $ARGV[1]' "$case" "$length" \
+                    >"$(seeds_of "$program")/$case.$length"
+            done
         done
     done
 }
@@ -58,9 +61,9 @@ make_seeds() {
 # that are removed.
 make_payloads() {
     local topic payload
-    mkdir -p "$work/webhook_fuzz.seeds"
+    mkdir -p "$(seeds_of attribution_webhook_fuzz)"
     while read -r topic payload; do
-        perl -e 'print chr $ARGV[0], "\0", chr 63, $ARGV[1]' "$topic" "$payload" >"$work/webhook_fuzz.seeds/$topic"
+        perl -e 'print chr $ARGV[0], "\0", chr 63, $ARGV[1]' "$topic" "$payload" >"$(seeds_of attribution_webhook_fuzz)/$topic"
     done <<'END'
 0 {"id":7,"currency":"USD","total_price":"10.00","processed_at":"2026-03-01T12:00:00Z","note_attributes":[{"name":"utm_source","value":"bing"}],"landing_site":"/?utm_source=x"}
 2 {"id":7,"financial_status":"paid","total_price_set":{"shop_money":{"amount":"9","currency_code":"USD"}},"created_at":"2026-03-01T12:00:00Z","refunds":[{"id":8,"created_at":"2026-03-01T12:00:00Z","transactions":[{"kind":"refund","status":"success","amount":"4"}]}]}
@@ -77,23 +80,35 @@ make_payloads() {
 END
 }
 
-# fuzz NAME PROGRAM SECONDS LOG: a finding is written beside the log.
+# fuzz FILE PROGRAM SECONDS LOG: runs FILE, a build of the program; a finding is written beside the log.
 fuzz() {
-    rm -rf "$work/corpus"
-    mkdir "$work/corpus"
     local options=(-max_len=512)
-    [ "$1" != webhook_fuzz ] || options=(-max_len=2048 -dict=test/fuzz/webhook.dict)
-    "$2" -seed="${FUZZ_SEED:-1}" "${options[@]}" -max_total_time="$3" -print_final_stats=1 \
-        -artifact_prefix="$4." "$work/corpus" "$work/$1.seeds" >"$4" 2>&1
+    [ "$2" != attribution_webhook_fuzz ] || options=(-max_len=2048 -dict=test/fuzz/webhook.dict)
+    mkdir -p "$4.corpus"
+    "$1" -seed="${FUZZ_SEED:-1}" "${options[@]}" -max_total_time="$3" -print_final_stats=1 \
+        -artifact_prefix="$4." "$4.corpus" "$(seeds_of "$2")" >"$4" 2>&1
 }
 
-# finds_nothing NAME SECONDS
-finds_nothing() {
-    local log=$work/$1.log code=0 runs
-    fuzz "$1" "build/fuzz/$1" "$2" "$log" || code=$?
+find_nothing() {
+    local program pid pids=()
+    for program in "${programs[@]}"; do
+        fuzz "build/fuzz/$program" "$program" "$1" "$work/$program" &
+        pids+=($!)
+    done
+    for program in "${programs[@]}"; do
+        pid=${pids[0]}
+        pids=("${pids[@]:1}")
+        report_run "$program" "$pid" "$1"
+    done
+}
+
+# report_run PROGRAM PID SECONDS
+report_run() {
+    local log=$work/$1 code=0 runs
+    wait "$2" || code=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     if [ "$code" = 0 ] && [ "${runs:-0}" -gt 0 ]; then
-        ok "$1: $runs executions in $2 s, 0 findings"
+        ok "$1: $runs executions in $3 s, 0 findings"
     else
         not_ok "$1: a finding after ${runs:-?} executions"
         mkdir -p build/fuzz/findings
@@ -103,22 +118,23 @@ finds_nothing() {
     fi
 }
 
-# finds NAME MISTAKE PROMISE FILE EDIT: an edit of a file of the core is a mistake that NAME finds out by
-# a broken promise.
+# finds WHAT PROGRAM PROMISE FILE EDIT: a core with this edit of a file breaks the promise.
 finds() {
-    local log=$work/broken.log
-    rm -rf "$work/copy"
-    mkdir "$work/copy"
-    cp -r src/core "$work/copy/core"
-    perl -pi -e "$5" "$work/copy/core/$4"
-    ! cmp -s "src/core/$4" "$work/copy/core/$4" || die "the edit of $4 changes nothing"
-    clang++ -std=c++20 -O1 -fsanitize=fuzzer -I "$work/copy" -o "$work/broken" "test/fuzz/$1.cpp" \
-        "$work"/copy/core/*.cpp "$work"/copy/core/*/*.cpp -lfmt
-    if ! fuzz "$1" "$work/broken" 60 "$log" && grep -q "^broken: $3" "$log"; then
-        ok "found: $2"
+    local what=$1 program=$2 promise=$3 file=$4 edit=$5
+    local copy=$work/copy.$program source=apportion_fuzz.cpp
+    [ "$program" = attribution_fuzz ] || source=${program#attribution_}.cpp
+    rm -rf "$copy"
+    mkdir -p "$copy"
+    cp -r src/core "$copy/core"
+    perl -pi -e "$edit" "$copy/core/$file"
+    ! cmp -s "src/core/$file" "$copy/core/$file" || die "the edit changes nothing"
+    clang++ -std=c++20 -O1 -fsanitize=fuzzer -I "$copy" -o "$copy/broken" "test/fuzz/$source" \
+        "$copy"/core/*.cpp "$copy"/core/webhook/*.cpp -lfmt
+    if ! fuzz "$copy/broken" "$program" 60 "$copy/log" && grep -q "^broken: $promise" "$copy/log"; then
+        ok "found: $what"
     else
-        not_ok "found: $2"
-        tail -n 20 "$log" | sed 's/^/#   /'
+        not_ok "found: $what"
+        tail -n 20 "$copy/log" | sed 's/^/#   /'
     fi
 }
 
@@ -128,6 +144,16 @@ finds_turned_ties() {
 
 finds_values_of_pairs() {
     finds 'values of pairs are left in' attribution_webhook_fuzz 'no listed key' redact.cpp 's/"value"/"valve"/'
+}
+
+finds_lists_without_order() {
+    finds 'lists of channels in any order' attribution_definition_fuzz 'lists are sorted' definition.cpp \
+        's/^\s*std::sort\(channels\.begin\(\), channels\.end\(\)\);$//'
+}
+
+finds_touches_without_order() {
+    finds 'touches of one moment in any order' attribution_definition_fuzz 'the order in which touches were read' \
+        journey.cpp 's/: a\.id < b\.id/: false/'
 }
 
 main

@@ -14,7 +14,6 @@
 #include "core/error.hpp"
 #include "json_text.hpp"
 #include "random.hpp"
-#include "test_arena.hpp"
 
 namespace attribution::core {
 namespace {
@@ -25,7 +24,7 @@ using Channels = std::vector<std::string_view>;
 /// A definition with all that it points to.
 struct Read {
     JsonText parameters;
-    TestArena memory;
+    ArenaMemory memory;
     ModelDefinition definition;
 
     Read(std::string_view method, std::string text)

@@ -18,8 +18,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "json_text.hpp"
 #include "random.hpp"
-#include "test_arena.hpp"
 
 namespace attribution::core {
 namespace {
@@ -49,7 +49,7 @@ std::ostream& operator<<(std::ostream& out, const Weighed& weighed) {
 }
 
 Weighed weighed(const ModelDefinition& definition, std::int64_t converted_at_us, Journey journey) {
-    TestArena memory;
+    ArenaMemory memory;
     const WeighedJourney result =
         weigh_journey(definition, converted_at_us, journey, memory.arena());
     return {.channels = {result.channels.begin(), result.channels.end()},
@@ -272,7 +272,7 @@ TEST(Journey, ExcludedChannels) {
 
 TEST(Journey, TooManyTouchesAreRefused) {
     Journey journey(max_touches + 1, {.channel = "tv", .occurred_at_us = 0, .id = {}});
-    TestArena memory;
+    ArenaMemory memory;
     try {
         weigh_journey(of(Method::linear), 0, journey, memory.arena());
         FAIL();

@@ -140,6 +140,23 @@ void return_stored(const pg::Rows<StoredRow>& stored, pg::ResultRows* result) {
         result->add_row(row.whole);
 }
 
+/// Writes the rows that wait, returns them and leaves `stored` empty; or finds what another session
+/// has stored of the event meanwhile.
+void write_or_find(const Request& request, Rows* rows, pg::Rows<StoredRow>* stored,
+                   pg::ResultRows* result) {
+    Assert(stored->empty());
+    if (write_rows_unless_stored(rows, result))
+        return;
+    *stored = find_stored(request);
+    if (stored->empty()) {
+        // Something else than rows of the event keeps the rows out: an INSERT that skips none of
+        // them says what.
+        write_rows(rows, false);
+        *stored = find_stored(request);
+    }
+    discard_rows(rows);
+}
+
 // ---------------------------------------------------------------------------------------------
 // By weights from the caller
 
@@ -308,14 +325,12 @@ void allocate_by_weights(const Request& request, const Event& conversion,
     add_by_weights(rows, conversion, given);
     use_custom_model(request);
     pg::Rows<StoredRow> stored = find_stored(request);
-    if (stored.empty()) {
-        if (write_rows_unless_stored(rows, result))
-            return;
-        stored = find_stored(request);
-        if (stored.empty())
-            raise_not_inserted(given.size(), 0);
-    }
-    discard_rows(rows);
+    if (stored.empty())
+        write_or_find(request, rows, &stored, result);
+    else
+        discard_rows(rows);
+    if (stored.empty())
+        return; // written and returned
     compare_with_stored(request, given, stored);
     return_stored(stored, result);
 }
@@ -345,12 +360,7 @@ void allocate_conversion(const Request& request, const Event& conversion, Rows* 
     pg::Rows<StoredRow> stored = find_stored(request);
     if (stored.empty()) {
         add_by_model(rows, *find_weighing_model(request), {&conversion, 1});
-        const std::uint64_t expected = waiting_rows(*rows);
-        if (write_rows_unless_stored(rows, result))
-            return;
-        stored = find_stored(request);
-        if (stored.empty())
-            raise_not_inserted(expected, 0);
+        write_or_find(request, rows, &stored, result);
     }
     return_stored(stored, result);
 }

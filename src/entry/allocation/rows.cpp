@@ -117,17 +117,21 @@ Relation open_allocations() {
     return allocations;
 }
 
-/// Calls body() where statements can read the rows that wait as the relation computed_allocations,
-/// and empties the stream. The SPI connection is one of its own, because the name goes with it,
-/// also after an error that a subtransaction undoes: the next stream has the same name.
+std::uint64_t waiting_rows(const Rows& rows) {
+    return rows.store == nullptr ? 0
+                                 : static_cast<std::uint64_t>(tuplestore_tuple_count(rows.store));
+}
+
+/// Calls body() where statements can read the rows that wait as the relation computed_allocations.
+/// The SPI connection is one of its own, because the name goes with it, also after an error that a
+/// subtransaction undoes: the next stream has the same name.
 template <class Body>
-void with_computed_allocations(Rows* rows, Body&& body) {
-    Assert(rows->store != nullptr);
+void with_computed_allocations(const Rows& rows, Body&& body) {
+    Assert(rows.store != nullptr);
     SPI_connect();
-    pg::name_rows("computed_allocations", rows->columns, rows->store);
+    pg::name_rows("computed_allocations", rows.columns, rows.store);
     body();
     SPI_finish();
-    discard_rows(rows);
 }
 
 /// Deletes rows that were just inserted, with the owner's rights: callers may only insert.
@@ -178,11 +182,6 @@ void add_refund(Rows* rows, const Event& refund, core::Cents cents, std::span<Ch
     add_shares(rows, refund, shares);
 }
 
-std::uint64_t waiting_rows(const Rows& rows) {
-    return rows.store == nullptr ? 0
-                                 : static_cast<std::uint64_t>(tuplestore_tuple_count(rows.store));
-}
-
 void discard_rows(Rows* rows) {
     if (rows->store != nullptr)
         tuplestore_end(rows->store);
@@ -206,7 +205,7 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
     };
     const pg::ForeignKey keys[] = {
         {tenant_and_event, pg::own_relation("attribution_events"), tenant_and_id}};
-    with_computed_allocations(rows, [&] {
+    with_computed_allocations(*rows, [&] {
         if (parents_are_locked)
             pg::insert_without_key_checks(allocations, keys, run_insert);
         else
@@ -214,12 +213,19 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
     });
     table_close(allocations, NoLock);
     if (inserted < expected)
-        raise_not_inserted(expected, inserted);
+        ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+                        errmsg("could not insert all allocations"),
+                        errdetail("Of " UINT64_FORMAT " rows " UINT64_FORMAT " were inserted.",
+                                  expected, inserted),
+                        errhint("A trigger on the table returns null for the others.")));
     Assert(inserted == expected);
+    discard_rows(rows);
     return inserted;
 }
 
 bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result) {
+    // Whatever index says so: while another session inserts the same row, the row may be in the
+    // index of the primary key and not yet in the one on (event, model version, channel).
     using Inserted = std::tuple<pg::Composite, core::Uuid>;
     static constinit pg::Statement<Inserted(core::Uuid, std::string_view)> insert{R"sql(
         INSERT INTO attribution.attribution_allocations AS a (
@@ -227,13 +233,12 @@ bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result) {
             allocated_revenue_cents, correlation_id)
         SELECT $1, r.id, r.event_id, $2, r.channel, r.weight, r.ratio, r.cents, r.correlation_id
         FROM computed_allocations r
-        ON CONFLICT (tenant_id, event_id, model_version, channel) WHERE model_version IS NOT NULL
-        DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING a, a.id)sql"};
     const std::uint64_t expected = waiting_rows(*rows);
     bool is_complete = false;
     table_close(open_allocations(), NoLock);
-    with_computed_allocations(rows, [&] {
+    with_computed_allocations(*rows, [&] {
         const auto inserted = insert.run(rows->tenant_id, rows->model_version);
         is_complete = inserted.size() == expected;
         if (is_complete) {
@@ -247,16 +252,9 @@ bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result) {
             ids[i] = std::get<core::Uuid>(inserted[i]);
         delete_rows(*rows, ids);
     });
+    if (is_complete)
+        discard_rows(rows);
     return is_complete;
-}
-
-void raise_not_inserted(std::uint64_t expected, std::uint64_t inserted) {
-    ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                    errmsg("could not insert all allocations"),
-                    errdetail("Of " UINT64_FORMAT " rows " UINT64_FORMAT " were inserted.",
-                              expected, inserted),
-                    errhint("A trigger on the table returns null for the others.")));
-    pg_unreachable();
 }
 
 } // namespace attribution::entry

@@ -58,22 +58,17 @@ void add_conversion(Rows* rows, const Event& conversion, std::span<ChannelShare>
 void add_refund(Rows* rows, const Event& refund, core::Cents cents, std::span<ChannelShare> shares,
                 std::span<core::Cents> remaining);
 
-/// The number of rows that wait.
-std::uint64_t waiting_rows(const Rows& rows);
-
 /// Forgets the rows that wait.
 void discard_rows(Rows* rows);
 
 /// Inserts the rows that wait and returns their number. A row whose key is stored already is an
-/// error (23505). `parents_are_locked`: the events of the rows are locked, so their foreign key
-/// needs no check.
+/// error (23505), and so is one that a trigger does not let in (27000). `parents_are_locked`: the
+/// events of the rows are locked, so their foreign key needs no check.
 std::uint64_t write_rows(Rows* rows, bool parents_are_locked);
 
 /// Inserts the rows that wait, adds them to `result` and returns true; or inserts nothing and
-/// returns false when a row's key is stored already.
+/// returns false when something keeps a row out, as a row that another session has stored does.
+/// Then the rows still wait.
 bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result);
-
-/// Raises 27000: of the rows that were to be inserted some were not.
-[[noreturn]] void raise_not_inserted(std::uint64_t expected, std::uint64_t inserted);
 
 } // namespace attribution::entry
