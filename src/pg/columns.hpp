@@ -37,8 +37,8 @@ template <class T>
 T column_value(TupleTableSlot* row, int number) {
     bool isnull;
     const Datum datum = slot_getattr(row, number, &isnull);
-    return value_of<T>(datum, isnull,
-                       NameStr(TupleDescAttr(row->tts_tupleDescriptor, number - 1)->attname));
+    const char* name = NameStr(TupleDescAttr(row->tts_tupleDescriptor, number - 1)->attname);
+    return value_of<T>(datum, isnull, isnull ? psprintf("column \"%s\"", name) : name);
 }
 
 } // namespace attribution::pg
