@@ -47,7 +47,8 @@ public:
 private:
     void grow() {
         capacity_ = capacity_ == 0 ? 64 : capacity_ * 2;
-        const Size bytes = sizeof(Element) * capacity_;
+        // The elements may be pointers.
+        const Size bytes = sizeof(Element) * capacity_; // NOLINT(bugprone-sizeof-expression)
         elements_ =
             static_cast<Element*>(elements_ == nullptr ? MemoryContextAllocHuge(memory_, bytes)
                                                        : repalloc_huge(elements_, bytes));

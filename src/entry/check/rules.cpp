@@ -70,8 +70,8 @@ CheckKey key_of_conversion(const CheckKey& key, const core::Uuid& conversion_id,
 }
 
 /// Which of the keys are of refunds, also of events that came after this transaction's snapshot, in
-/// the order of the keys. A key that is of a conversion by its kind is not looked up: what refunds
-/// something else than a conversion is not a refund of a refund, but breaks a rule.
+/// the order of the keys. A key of a conversion never counts as one, even where its event is itself
+/// a refund: that a refund names another refund is for the rules to say.
 pg::Vector<RefundedConversion> find_refunded(const Check& check, std::span<const CheckKey> keys) {
     pg::Vector<RefundedConversion> found(CurrentMemoryContext);
     std::size_t first = 0;

@@ -6,7 +6,6 @@
 #include "entry/intake/redact.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
-#include "pg/own.hpp"
 #include "pg/statement.hpp"
 
 namespace attribution::entry {
@@ -214,23 +213,7 @@ std::optional<core::Cents> find_shortage(const NewEvent& refund) {
     pg_unreachable();
 }
 
-/// A function of the extension beside which the checks look for their tables.
-Oid own_function() {
-    return pg::own_trigger_function("check_event_revenue");
-}
-
-/// Raises now what COMMIT would if the refunds of the conversion exceed it.
-void check_refunds_of(const core::Uuid& tenant_id, const core::Uuid& conversion_id) {
-    check_refunds(pg::own_relation("attribution_events"), own_function(),
-                  PointerGetDatum(tenant_id.data()), PointerGetDatum(conversion_id.data()));
-}
-
 } // namespace
-
-void lock_refunds_of(const core::Uuid& tenant_id, const core::Uuid& conversion_id) {
-    lock_conversion(pg::own_relation("attribution_events"), own_function(),
-                    PointerGetDatum(tenant_id.data()), PointerGetDatum(conversion_id.data()));
-}
 
 std::optional<StoredEvent> find_by_external_id(const core::Uuid& tenant_id, std::string_view key) {
     static constinit pg::Statement<StoredEvent(core::Uuid, std::string_view)> find{R"sql(
@@ -254,7 +237,7 @@ IngestResult ingest(const NewEvent& event, OverRefund over_refund) {
     IngestResult result{};
     const std::optional<core::Uuid> id = keyed_id(event);
     if (event.refund_of) {
-        lock_refunds_of(event.tenant_id, *event.refund_of);
+        lock_conversion(event.tenant_id, *event.refund_of);
         // A refund that is known already takes nothing.
         if (over_refund == OverRefund::returned && !find_stored(event, id)) {
             if (const auto left = find_shortage(event)) {
@@ -272,7 +255,7 @@ IngestResult ingest(const NewEvent& event, OverRefund over_refund) {
             result.outcome = IngestOutcome::ingested;
             result.event.id = *inserted;
             if (event.refund_of)
-                check_refunds_of(event.tenant_id, *event.refund_of);
+                check_refunds(event.tenant_id, *event.refund_of);
             return result;
         }
         if (const std::optional<StoredEvent> stored = find_stored(event, id)) {

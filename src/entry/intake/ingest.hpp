@@ -64,7 +64,4 @@ std::optional<StoredEvent> find_by_external_id(const core::Uuid& tenant_id, std:
 std::optional<StoredEvent> find_by_correlation_id(const core::Uuid& tenant_id,
                                                   std::string_view key);
 
-/// Locks a conversion as the checks do: refunds of it come one after another, whoever brings them.
-void lock_refunds_of(const core::Uuid& tenant_id, const core::Uuid& conversion_id);
-
 } // namespace attribution::entry

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "entry/check/validate.hpp"
 #include "entry/intake/ingest.hpp"
 #include "entry/intake/stripe_refunds.hpp"
 #include "entry/session/tenancy.hpp"
@@ -175,7 +176,7 @@ void record_alias(Intaking* in, const core::Notice& notice, const StoredRefund& 
 /// True when a refund of Stripe was announced before, in this way or the other: then its outcome is
 /// recorded. Else what is new of a sum whose sum before is not known is set as its amount.
 bool was_announced(Intaking* in, core::Notice* notice, const core::Uuid& conversion_id) {
-    lock_refunds_of(in->tenant_id, conversion_id);
+    lock_conversion(in->tenant_id, conversion_id);
     const std::string_view key = notice->external_event_id;
     if (const std::optional<StoredRefund> refund = find_alias(in->tenant_id, key)) {
         record_alias(in, *notice, *refund);
@@ -280,7 +281,7 @@ std::optional<Journey> find_journey_of_failed_refund(Intaking* in, const core::N
     const std::optional<StoredEvent> conversion = find_conversion(in, notice);
     if (!conversion)
         return std::nullopt;
-    lock_refunds_of(in->tenant_id, conversion->id);
+    lock_conversion(in->tenant_id, conversion->id);
     std::optional<Journey> journey = find_refunded_journey(in->tenant_id, notice.refund_id);
     if (journey)
         return journey;
