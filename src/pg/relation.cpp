@@ -20,12 +20,6 @@ bool is_owner(Oid relation, Oid role) {
     return has_privs_of_role(role, owner);
 }
 
-Oid sibling_function(Oid function, const char* name) {
-    char* schema = get_namespace_name(get_func_namespace(function));
-    return LookupFuncName(list_make2(makeString(schema), makeString(pstrdup(name))), 0, nullptr,
-                          false);
-}
-
 namespace {
 
 /// True when the index has every row in which none of the columns is null.
@@ -75,8 +69,8 @@ Oid index_on(Relation relation, std::span<const int> columns) {
     return found;
 }
 
-OwnerRights act_as_owner(Oid relation) {
-    OwnerRights rights;
+CallerRights act_as_owner(Oid relation) {
+    CallerRights rights;
     GetUserIdAndSecContext(&rights.user, &rights.security_context);
     HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
     if (!HeapTupleIsValid(tuple))
@@ -88,15 +82,15 @@ OwnerRights act_as_owner(Oid relation) {
     return rights;
 }
 
-OwnerRights act_as_restricted_owner(Relation relation) {
-    OwnerRights rights;
+CallerRights act_as_restricted_owner(Relation relation) {
+    CallerRights rights;
     GetUserIdAndSecContext(&rights.user, &rights.security_context);
     SetUserIdAndSecContext(relation->rd_rel->relowner,
                            rights.security_context | SECURITY_RESTRICTED_OPERATION);
     return rights;
 }
 
-void act_as_before(const OwnerRights& rights) {
+void act_as_caller(const CallerRights& rights) {
     SetUserIdAndSecContext(rights.user, rights.security_context);
 }
 

@@ -13,28 +13,27 @@ const char* qualified_name(Oid relation);
 /// True when `role` has the rights of the relation's owner.
 bool is_owner(Oid relation, Oid role);
 
-/// The function of this name, without arguments, in the schema of another function.
-Oid sibling_function(Oid function, const char* name);
-
 /// A btree index that finds rows by equality of its first columns, which are these: complete, or
 /// without only the rows where one of them is null. InvalidOid when there is none, or where rows
 /// may lie elsewhere than in a plain table (partitions, children).
 Oid index_on(Relation relation, std::span<const int> columns);
 
-/// Who runs, before act_as_owner.
-struct OwnerRights {
+/// The user that runs and how it is restricted, before the code acts as somebody else.
+struct CallerRights {
     Oid user;
     int security_context;
 };
 
 /// Goes on as the owner of the relation, outside row security even where it is forced: what
 /// PostgreSQL's own foreign-key checks do. An error restores the user by itself.
-OwnerRights act_as_owner(Oid relation);
-void act_as_before(const OwnerRights& rights);
+CallerRights act_as_owner(Oid relation);
+
+/// Goes on as the caller did before.
+void act_as_caller(const CallerRights& rights);
 
 /// Goes on as the owner of the relation as REFRESH does: what indexes and queries of the owner call
 /// acts with no more than the owner's rights.
-OwnerRights act_as_restricted_owner(Relation relation);
+CallerRights act_as_restricted_owner(Relation relation);
 
 /// Raises the protocol error of a trigger function that was called otherwise.
 TriggerData* trigger_data(FunctionCallInfo fcinfo, const char* function_name);

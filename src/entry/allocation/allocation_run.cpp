@@ -16,9 +16,9 @@ constexpr int announcement_interval_ms = 5'000;
 template <class Body>
 void as_owner_of(const char* table, Body body) {
     const int settings = pg::pin_settings();
-    const pg::OwnerRights rights = pg::act_as_owner(pg::own_relation(table));
+    const pg::CallerRights rights = pg::act_as_owner(pg::own_relation(table));
     body();
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
     pg::restore_settings(settings);
 }
 

@@ -46,9 +46,9 @@ std::span<Event> lock_conversions(const core::Uuid& tenant_id, std::span<const c
                                   LockAgainst against) {
     LockConversions& lock =
         against == LockAgainst::deletion ? lock_against_deletion : lock_against_refunds;
-    const pg::OwnerRights rights = pg::act_as_owner(pg::own_relation("attribution_events"));
+    const pg::CallerRights rights = pg::act_as_owner(pg::own_relation("attribution_events"));
     auto locked = lock.run(tenant_id, ids);
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
     const auto events = pg::make_span<Event>(locked.size());
     for (std::size_t i = 0; i < events.size(); ++i)
         events[i] = copied(locked[i]);

@@ -139,9 +139,9 @@ void delete_rows(const Rows& rows, std::span<const core::Uuid> ids) {
     static constinit pg::Statement<void(core::Uuid, std::span<const core::Uuid>)> remove{R"sql(
         DELETE FROM attribution.attribution_allocations
         WHERE tenant_id = $1 AND id = ANY ($2))sql"};
-    const pg::OwnerRights rights = pg::act_as_owner(pg::own_relation("attribution_allocations"));
+    const pg::CallerRights rights = pg::act_as_owner(pg::own_relation("attribution_allocations"));
     remove.run(rows.tenant_id, ids);
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
 }
 
 } // namespace

@@ -203,7 +203,7 @@ void check_new_row(const TriggerData* trigger) {
     const Relation ledger = trigger->tg_relation;
     SPI_connect();
     const int settings = pg::prefer_indexes();
-    const pg::OwnerRights rights = pg::act_as_owner(RelationGetRelid(ledger));
+    const pg::CallerRights rights = pg::act_as_owner(RelationGetRelid(ledger));
     if (cache.ledger != RelationGetRelid(ledger))
         cache.validity.invalidate();
     cache.validity.ensure([&] { look_up(ledger); });
@@ -217,7 +217,7 @@ void check_new_row(const TriggerData* trigger) {
                 .first();
     if (row.reverses_id)
         posting = cache.find_posting.run_latest(row.tenant_id, *row.reverses_id).first();
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
     pg::restore_settings(settings);
     if (allocation)
         check_posting(ledger, row, *allocation);

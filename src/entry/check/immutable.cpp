@@ -43,11 +43,11 @@ void refuse_change_of_posted(const TriggerData* trigger, Tables& tables) {
     const auto id = pg::column_value<core::Uuid>(trigger->tg_trigslot, tables.allocation.id);
     SPI_connect();
     const int settings = pg::prefer_indexes();
-    const pg::OwnerRights rights = pg::act_as_owner(tables.allocations);
+    const pg::CallerRights rights = pg::act_as_owner(tables.allocations);
     // Posting holds the allocation FOR SHARE until the posting can be seen, so an update that
     // waited for it must look at what was committed meanwhile.
     const bool is_posted = !find_posting.run_latest(tenant_id, id).empty();
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
     pg::restore_settings(settings);
     SPI_finish();
     if (is_posted)

@@ -340,7 +340,7 @@ void apply_channels_rule(const Check& check, KeysByRule* keys) {
 /// refund, the look-up of refunds is left out, which costs as much as the lock; when one is
 /// nevertheless, returns false with the keys and findings as they were.
 bool try_rules(const Check& check, std::span<CheckKey> keys, bool may_have_refunds) {
-    pg::OwnerRights rights = pg::act_as_owner(check.tables.events);
+    pg::CallerRights rights = pg::act_as_owner(check.tables.events);
     const auto refunds = may_have_refunds ? find_refunded(check, keys)
                                           : pg::Vector<RefundedConversion>(CurrentMemoryContext);
     lock_families(check, keys, refunds.span());
@@ -348,7 +348,7 @@ bool try_rules(const Check& check, std::span<CheckKey> keys, bool may_have_refun
 
     KeysByRule by_rule = keys_by_rule(keys, refunds.span());
     apply_refunds_rule(check, by_rule);
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
 
     // What the owner of the allocations may not see of another owner's events counts as missing.
     rights = pg::act_as_owner(check.tables.allocations);
@@ -357,12 +357,12 @@ bool try_rules(const Check& check, std::span<CheckKey> keys, bool may_have_refun
     if (has_refund && !may_have_refunds) {
         Assert(by_rule.sums.size() == keys.size());
         *check.findings = before;
-        pg::act_as_before(rights);
+        pg::act_as_caller(rights);
         return false;
     }
     apply_all_models_sum_rule(check, by_rule);
     apply_channels_rule(check, &by_rule);
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
     pg::wait_point("after_sum");
     return true;
 }
@@ -381,15 +381,15 @@ void apply_rules(std::span<CheckKey> keys, bool may_have_refunds, Findings* find
 }
 
 void lock_one(Tables& tables, const core::Uuid& tenant_id, const core::Uuid& conversion_id) {
-    const pg::OwnerRights rights = pg::act_as_owner(tables.events);
+    const pg::CallerRights rights = pg::act_as_owner(tables.events);
     tables.statements.lock.run_latest(Uuids(&tenant_id, 1), Uuids(&conversion_id, 1)).free();
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
 }
 
 bool find_nothing(Tables& tables, std::span<const CheckKey> keys, Snapshot snapshot) {
     SPI_connect();
     const int settings = pg::prefer_indexes();
-    const pg::OwnerRights rights = pg::act_as_owner(tables.allocations);
+    const pg::CallerRights rights = pg::act_as_owner(tables.allocations);
     const Arguments arguments = arguments_of(keys);
     auto& statements = tables.statements;
     const bool is_nothing =
@@ -399,7 +399,7 @@ bool find_nothing(Tables& tables, std::span<const CheckKey> keys, Snapshot snaps
         statements.channels
             .run_as_of(snapshot, arguments.tenants, arguments.events, arguments.models)
             .empty();
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
     pg::restore_settings(settings);
     SPI_finish();
     return is_nothing;

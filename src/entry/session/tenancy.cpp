@@ -186,10 +186,10 @@ bool has_events(Oid tenants, Oid events, const core::Uuid& tenant_id) {
                  pg::qualified_name(events)),
         pg::Plan::once);
     SPI_connect();
-    const pg::OwnerRights rights = pg::act_as_owner(tenants);
+    const pg::CallerRights rights = pg::act_as_owner(tenants);
     lock.run(tenant_id);
     const bool is_found = !find.run_latest(tenant_id).empty();
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
     SPI_finish();
     return is_found;
 }

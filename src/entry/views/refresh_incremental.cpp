@@ -117,13 +117,13 @@ void refresh_incrementally(Relation view, Snapshot snapshot, const char* capture
                             .memory = CurrentMemoryContext};
     bool is_followed = true;
     // What the view's query and its indexes call acts with the rights of the view's owner.
-    const pg::OwnerRights rights = pg::act_as_restricted_owner(view);
+    const pg::CallerRights rights = pg::act_as_restricted_owner(view);
     const int settings = pg::prefer_indexes();
     find_differences.stream_as_of(
         snapshot, [&](pg::Slot row) { keep_difference(view, row.slot, &differences); });
     run->rows_changed = write_differences(view, differences, snapshot, &is_followed);
     pg::restore_settings(settings);
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
 
     tuplestore_end(differences.rows);
     SPI_unregister_relation("changes");

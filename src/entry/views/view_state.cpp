@@ -159,7 +159,7 @@ bool is_age_known(const TrackedView& view) {
 
 void write_state_row(Relation state, ItemPointer place, Snapshot snapshot,
                      std::span<const Datum> values, std::span<const bool> isnull) {
-    const pg::OwnerRights rights = pg::act_as_restricted_owner(state);
+    const pg::CallerRights rights = pg::act_as_restricted_owner(state);
     pg::ViewWriter writer = pg::open_writer(state);
     ExecClearTuple(writer.row);
     std::copy(values.begin(), values.end(), writer.row->tts_values);
@@ -170,7 +170,7 @@ void write_state_row(Relation state, ItemPointer place, Snapshot snapshot,
     else
         pg::insert_row(&writer);
     pg::close_writer(&writer);
-    pg::act_as_before(rights);
+    pg::act_as_caller(rights);
 }
 
 void delete_doubts(const TrackedView& view, Snapshot snapshot) {
