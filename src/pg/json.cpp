@@ -1,3 +1,5 @@
+#include <new>
+
 #include "pg/json.hpp"
 
 namespace attribution::pg {
@@ -6,9 +8,10 @@ namespace {
 /// The nodes of a jsonb while they are written.
 class NodeWriter {
 public:
-    explicit NodeWriter(std::size_t room) : room_(room) {
-        nodes_ = static_cast<core::JsonNode*>(allocate(room * sizeof *nodes_));
-        numbers_ = static_cast<Numeric*>(allocate(room * sizeof *numbers_));
+    /// For a jsonb of so many bytes.
+    explicit NodeWriter(std::size_t bytes) : bytes_(bytes), room_(bytes / 8 + 4) {
+        nodes_ = static_cast<core::JsonNode*>(allocate(room_ * sizeof *nodes_));
+        numbers_ = static_cast<Numeric*>(allocate(room_ * sizeof *numbers_));
     }
 
     void key(const JsonbValue& value) { key_ = string_of(value); }
@@ -49,7 +52,7 @@ public:
 
     [[nodiscard]] JsonDocument finish() const {
         Assert(container_ == none);
-        return {.nodes = {nodes_, count_}, .numbers = numbers_};
+        return {.nodes = {nodes_, count_}, .numbers = numbers_, .bytes = bytes_};
     }
 
 private:
@@ -67,26 +70,22 @@ private:
             nodes_ = static_cast<core::JsonNode*>(repalloc_huge(nodes_, room_ * sizeof *nodes_));
             numbers_ = static_cast<Numeric*>(repalloc_huge(numbers_, room_ * sizeof *numbers_));
         }
-        core::JsonNode& node = nodes_[count_++];
-        node = {};
-        node.kind = kind;
-        node.end = static_cast<std::uint32_t>(count_);
-        node.key = key_;
+        const auto next = static_cast<std::uint32_t>(count_ + 1);
+        core::JsonNode* node = new (&nodes_[count_++]) core::JsonNode();
+        node->kind = kind;
+        node->end = next;
+        node->key = key_;
         key_ = {};
-        return node;
+        return *node;
     }
 
     core::JsonNode* nodes_;
     Numeric* numbers_;
-    std::size_t count_ = 0, room_;
+    std::size_t bytes_, count_ = 0;
+    std::size_t room_; // most nodes with their keys take more than 8 bytes; there may be more
     std::uint32_t container_ = none; // the innermost one that is open
     std::string_view key_;           // of the value that comes next
 };
-
-/// Nodes to expect in so many bytes of jsonb: most nodes with their keys take more than 16.
-std::size_t room_for(std::size_t bytes) {
-    return bytes / 16 + 4;
-}
 
 /// Writes an array or object, and all that is in it.
 void write_container(NodeWriter* writer, JsonbContainer* container) {
@@ -124,30 +123,28 @@ void set_string(JsonbValue* value, std::string_view text) {
     value->val.string.len = static_cast<int>(text.size());
 }
 
-/// Node `at`, which is no container, as jsonb knows it.
-JsonbValue scalar_of(const JsonDocument& document, std::size_t at) {
+/// Sets the value to node `at`, which is no container.
+void set_scalar(JsonbValue* value, const JsonDocument& document, std::size_t at) {
     const core::JsonNode& node = document.nodes[at];
-    JsonbValue value{};
     switch (node.kind) {
     case core::JsonKind::null:
-        value.type = jbvNull;
+        value->type = jbvNull;
         break;
     case core::JsonKind::boolean:
-        value.type = jbvBool;
-        value.val.boolean = node.truth;
+        value->type = jbvBool;
+        value->val.boolean = node.truth;
         break;
     case core::JsonKind::number:
-        value.type = jbvNumeric;
-        value.val.numeric = document.numbers[at];
+        value->type = jbvNumeric;
+        value->val.numeric = document.numbers[at];
         break;
     case core::JsonKind::string:
-        set_string(&value, node.text);
+        set_string(value, node.text);
         break;
     case core::JsonKind::array:
     case core::JsonKind::object:
         pg_unreachable();
     }
-    return value;
 }
 
 bool is_container(const core::JsonNode& node) {
@@ -164,7 +161,7 @@ JsonbValue* push_container(JsonbParseState** state, const JsonDocument& document
         const core::JsonNode& child = document.nodes[at];
         if (child.is_removed)
             continue;
-        JsonbValue value{};
+        JsonbValue value;
         if (is_object) {
             set_string(&value, child.key);
             pushJsonbValue(state, WJB_KEY, &value);
@@ -172,7 +169,7 @@ JsonbValue* push_container(JsonbParseState** state, const JsonDocument& document
         if (is_container(child)) {
             push_container(state, document, at);
         } else {
-            value = scalar_of(document, at);
+            set_scalar(&value, document, at);
             pushJsonbValue(state, is_object ? WJB_VALUE : WJB_ELEM, &value);
         }
     }
@@ -183,7 +180,7 @@ JsonbValue* push_container(JsonbParseState** state, const JsonDocument& document
 
 JsonDocument json_structure(Datum jsonb) {
     Jsonb* source = DatumGetJsonbP(jsonb);
-    NodeWriter writer(room_for(VARSIZE(source)));
+    NodeWriter writer(VARSIZE(source));
     if (JB_ROOT_IS_SCALAR(source)) {
         JsonbValue value;
         JsonbExtractScalar(&source->root, &value);
@@ -216,8 +213,7 @@ JsonDocument json_document(Datum jsonb) {
 
 JsonDocument json_document(const JsonbValue& element) {
     const bool is_container = element.type == jbvBinary;
-    NodeWriter writer(
-        room_for(is_container ? static_cast<std::size_t>(element.val.binary.len) : 0));
+    NodeWriter writer(is_container ? static_cast<std::size_t>(element.val.binary.len) : 0);
     if (is_container)
         write_container(&writer, element.val.binary.data);
     else
@@ -234,7 +230,8 @@ Datum jsonb_of(const JsonDocument& document, core::Json place) {
         JsonbParseState* state = nullptr;
         return JsonbPGetDatum(JsonbValueToJsonb(push_container(&state, document, at)));
     }
-    JsonbValue value = scalar_of(document, at);
+    JsonbValue value;
+    set_scalar(&value, document, at);
     return JsonbPGetDatum(JsonbValueToJsonb(&value));
 }
 

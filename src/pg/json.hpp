@@ -33,7 +33,8 @@ std::optional<bool> json_bool(const JsonbValue* value);
 /// stay with it as numeric: all of it lives as long as the memory context it was made in.
 struct JsonDocument {
     std::span<core::JsonNode> nodes;
-    Numeric* numbers; // of each node that is a number; unset for all others
+    Numeric* numbers;  // of each node that is a number; unset for all others
+    std::size_t bytes; // of the jsonb: no more are in all its strings together
 
     [[nodiscard]] core::Json root() const { return core::Json(nodes); }
 };

@@ -85,9 +85,9 @@ Message redacted_message(Datum jsonb) {
     Message message{.jsonb = jsonb, .document = pg::json_structure(jsonb)};
     if (hash_count == 0)
         return message;
-    // No more bytes than the whole jsonb has are in its strings.
-    const std::size_t size = VARSIZE_ANY(DatumGetJsonbP(jsonb));
-    const std::span<char> rest(static_cast<char*>(palloc_extended(size, MCXT_ALLOC_HUGE)), size);
+    const std::span<char> rest(
+        static_cast<char*>(palloc_extended(message.document.bytes, MCXT_ALLOC_HUGE)),
+        message.document.bytes);
     if (core::redact(message.document.nodes, listed_keys(), rest))
         message.jsonb = pg::jsonb_of(message.document, message.document.root());
     return message;
