@@ -95,9 +95,9 @@ Oid referenced_relation(Relation child, const char* column, Oid trigger_function
     if (!OidIsValid(parent))
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-                 errmsg("relation \"%s\" has lost its foreign key on column %s",
-                        RelationGetRelationName(child), column),
-                 errdetail("Its triggers find the referenced rows through that foreign key."),
+                 errmsg("foreign key on column \"%s\" of relation \"%s\" does not exist", column,
+                        RelationGetRelationName(child)),
+                 errdetail("Triggers of the relation find the referenced table through it."),
                  errhint("Restore the foreign key of the extension's installation script.")));
     return parent;
 }

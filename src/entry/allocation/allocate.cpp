@@ -72,9 +72,9 @@ Target find_target(const Request& request) {
     if (!found)
         raise_unknown_event(request.tenant_id, request.event_id);
     if (found->event_type == "touch")
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("a touch has no revenue to allocate"),
-                        errdetail("Event %s is a touch.", pg::uuid_text(request.event_id)),
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot allocate a touch"),
+                        errdetail("Event %s is a touch, which has no revenue.",
+                                  pg::uuid_text(request.event_id)),
                         errhint("Allocate the conversion of its journey.")));
     const bool is_refund = found->event_type == "refund";
     Assert(is_refund == found->refund_of.has_value());
@@ -102,10 +102,10 @@ void allocate_waiting_refunds(Rows* rows, const Target& target) {
 [[noreturn]] void raise_conversion_not_allocated(const Request& request, const Target& target) {
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-             errmsg("the refunded conversion is not allocated under model version \"%.*s\"",
+             errmsg("refunded conversion is not allocated under model version \"%.*s\"",
                     static_cast<int>(request.model_version.size()), request.model_version.data()),
-             errdetail("Tenant %s, refund %s of conversion %s: a refund takes back what its "
-                       "conversion gave to each channel.",
+             errdetail("Tenant %s, refund %s of conversion %s: a refund is taken from the channels "
+                       "that its conversion is allocated to.",
                        pg::uuid_text(request.tenant_id), pg::uuid_text(target.event.id),
                        pg::uuid_text(target.conversion_id)),
              errhint("Allocate the conversion: its refunds are allocated with it.")));
@@ -180,9 +180,9 @@ void sort_by_channel(std::span<GivenWeight> given) {
     });
     if (duplicate != nullptr)
         ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("channel is given twice"),
-                 errdetail("Channel \"%.*s\" appears more than once.",
-                           static_cast<int>(duplicate->channel.size()), duplicate->channel.data()),
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("channel \"%.*s\" specified more than once",
+                        static_cast<int>(duplicate->channel.size()), duplicate->channel.data()),
                  errhint("Add its weights up and pass them once.")));
 }
 
@@ -246,13 +246,14 @@ void use_custom_model(const Request& request) {
         return; // inserted by a transaction this one cannot see; then it was custom or fails later
     const auto [method, parameters] = *found;
     if (method != "custom" || parameters != "{}")
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("cannot pass weights to model version \"%.*s\"",
-                               static_cast<int>(request.model_version.size()),
-                               request.model_version.data()),
-                        errdetail("The model version makes its weights itself, by the method %.*s.",
-                                  static_cast<int>(method.size()), method.data()),
-                        errhint("Use another model version for the caller's weights.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("cannot pass weights to model version \"%.*s\"",
+                    static_cast<int>(request.model_version.size()), request.model_version.data()),
+             errdetail("The model version computes its weights itself, by the method %.*s.",
+                       static_cast<int>(method.size()), method.data()),
+             errhint("Use another model version for the caller's weights.")));
 }
 
 /// `"email" 1, "organic" 2, ...`: the first few of a list of channels and weights.
@@ -292,7 +293,7 @@ private:
                     static_cast<int>(request.model_version.size()), request.model_version.data()),
              errdetail("Event %s: stored are %s; given are %s.", pg::uuid_text(request.event_id),
                        stored_list.text(), given_list.text()),
-             errhint("Changing your mind is a new model version."),
+             errhint("Use a new model version for other weights."),
              err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
              err_generic_string(PG_DIAG_TABLE_NAME, "attribution_allocations"),
              err_generic_string(PG_DIAG_CONSTRAINT_NAME, "allocation_is_unchanged")));

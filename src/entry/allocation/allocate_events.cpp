@@ -426,10 +426,9 @@ RunRequest read_request(FunctionCallInfo fcinfo) {
         .batch_size = pg::argument<std::int32_t>(fcinfo, 4, "batch_size")};
     pg::check_text(request.model_version, "model_version");
     if (request.batch_size < 1 || request.batch_size > max_batch_size)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("batch_size is out of range"),
-                 errdetail("batch_size is %d.", request.batch_size),
-                 errhint("It is from 1 to %d.", max_batch_size)));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("batch_size must be between 1 and %d", max_batch_size),
+                        errdetail("batch_size is %d.", request.batch_size)));
     return request;
 }
 

@@ -215,9 +215,10 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
     if (inserted < expected)
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
                         errmsg("could not insert all allocations"),
-                        errdetail("Of " UINT64_FORMAT " rows " UINT64_FORMAT " were inserted.",
-                                  expected, inserted),
-                        errhint("A trigger on the table returns null for the others.")));
+                        errdetail(UINT64_FORMAT " of " UINT64_FORMAT " rows were inserted.",
+                                  inserted, expected),
+                        errhint("A trigger on attribution.attribution_allocations returns null for "
+                                "the others.")));
     Assert(inserted == expected);
     discard_rows(rows);
     return inserted;

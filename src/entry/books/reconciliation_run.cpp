@@ -22,7 +22,8 @@ using Time = std::optional<pg::Timestamptz>;
 Datum written_row(const pg::Rows<pg::Composite>& rows, MemoryContext memory) {
     if (rows.empty())
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                        errmsg("a trigger suppressed the row of the reconciliation run")));
+                        errmsg("could not write the row of the reconciliation run"),
+                        errhint("A trigger on attribution.reconciliation_runs returns null.")));
     Assert(rows.size() == 1);
     return pg::copied(rows[0], memory);
 }
@@ -54,7 +55,7 @@ const char* state_name(RunState state) {
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
              errmsg("reconciliation run %s is not running", pg::uuid_text(run_id)),
              errdetail("Tenant %s: the run is %s.", pg::uuid_text(tenant_id), state_name(state)),
-             errhint("Start another one.")));
+             errhint("Start another run.")));
     pg_unreachable();
 }
 

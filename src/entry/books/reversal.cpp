@@ -53,9 +53,10 @@ core::Uuid reverse(const core::Uuid& tenant_id, const core::Uuid& ledger_id) {
     const Entry entry = find_entry(tenant_id, ledger_id);
     if (!entry.reversed_by)
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                        errmsg("a trigger suppressed the reversing entry"),
-                        errdetail("Posting %s of tenant %s is not reversed.",
-                                  pg::uuid_text(ledger_id), pg::uuid_text(tenant_id))));
+                        errmsg("could not insert the reversing entry"),
+                        errdetail("Posting %s of tenant %s has no reversing entry.",
+                                  pg::uuid_text(ledger_id), pg::uuid_text(tenant_id)),
+                        errhint("A trigger on attribution.revenue_ledger returns null.")));
     return *entry.reversed_by;
 }
 

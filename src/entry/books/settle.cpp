@@ -128,7 +128,7 @@ void check_unchanged(const core::Uuid& tenant_id, const core::Uuid& run_id) {
     if (!changed)
         return;
     ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-                    errmsg("settlement \"%.*s\" is known with another amount",
+                    errmsg("settlement \"%.*s\" already exists with another amount",
                            static_cast<int>(changed->key.size()), changed->key.data()),
                     errdetail("Run %s of tenant %s has " INT64_FORMAT
                               " cents, element " INT64_FORMAT " says " INT64_FORMAT ".",

@@ -102,7 +102,7 @@ void retry(Intaking* in, const core::Uuid& id) {
     if (stored.headers)
         in->headers = copied(*stored.headers);
     if (!stored.payload) {
-        set_problem(in, "missing_field", "the message is not there any more", {});
+        set_problem(in, "missing_field", "the payload was erased", {});
         return;
     }
     const pg::JsonbDatum payload = copied(*stored.payload);

@@ -25,9 +25,9 @@ void check_revenue(const NewEvent& event) {
     const char* detail = psprintf("revenue_cents is " INT64_FORMAT ".", cents);
     if (type == "touch") {
         if (cents != 0)
-            raise_invalid("a touch has no revenue", detail, "Leave revenue_cents out.");
+            raise_invalid("a touch cannot have revenue", detail, "Leave revenue_cents out.");
         if (!event.channel)
-            raise_invalid("a touch needs a channel", "channel is null.",
+            raise_invalid("a touch must have a channel", "channel is null.",
                           "Pass the channel it came through.");
     } else if (type == "conversion") {
         if (cents <= 0)
@@ -41,10 +41,11 @@ void check_revenue(const NewEvent& event) {
         raise_invalid(
             "unknown event type",
             psprintf("event_type is \"%.*s\".", static_cast<int>(type.size()), type.data()),
-            "It is one of touch, conversion, refund.");
+            "The type is one of touch, conversion, refund.");
     }
     if ((type == "refund") != event.refund_of.has_value())
-        raise_invalid("a refund, and only a refund, names a conversion",
+        raise_invalid(event.refund_of ? "only a refund can name a refunded conversion"
+                                      : "a refund must name the refunded conversion",
                       event.refund_of ? "refund_of is given." : "refund_of is null.",
                       event.refund_of ? "Leave refund_of out, or ingest the event as a refund."
                                       : "Pass the id of the refunded conversion as refund_of.");
@@ -82,7 +83,7 @@ NewEvent read_event(FunctionCallInfo fcinfo) {
     if (TIMESTAMP_NOT_FINITE(time) || pg::unix_milliseconds(time) < 0)
         raise_invalid("occurred_at is out of range",
                       psprintf("occurred_at is %s.", timestamptz_to_str(time)),
-                      "It must be finite and not before 1970.");
+                      "The time must be finite and not before 1970.");
     const auto payload = pg::argument<std::optional<pg::JsonbDatum>>(fcinfo, 10, "raw_payload");
     if (payload)
         event.raw_payload = redacted(*payload);
@@ -198,7 +199,7 @@ std::optional<core::Cents> find_shortage(const NewEvent& refund) {
     };
     ereport(ERROR,
             (errcode(ERRCODE_UNIQUE_VIOLATION),
-             errmsg("event \"%.*s\" is already known with other content",
+             errmsg("event \"%.*s\" already exists with other content",
                     static_cast<int>(key.size()), key.data()),
              errdetail("Stored is event %s, a %.*s%s of " INT64_FORMAT
                        " cents; given is a %.*s%s of " INT64_FORMAT " cents.",
@@ -206,7 +207,7 @@ std::optional<core::Cents> find_shortage(const NewEvent& refund) {
                        stored.event_type.data(), of(stored.refund_of), stored.revenue_cents,
                        static_cast<int>(event.event_type.size()), event.event_type.data(),
                        of(event.refund_of), event.revenue_cents),
-             errhint("A change of the amount is a refund or another event with its own key."),
+             errhint("Ingest a change of the amount as a refund, or as an event with another key."),
              err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
              err_generic_string(PG_DIAG_TABLE_NAME, "attribution_events"),
              err_generic_string(PG_DIAG_CONSTRAINT_NAME, "event_content_is_unchanged")));

@@ -152,9 +152,9 @@ std::optional<StoredEvent> find_conversion(Intaking* in, const core::Notice& not
             found = find_by_correlation_id(in->tenant_id, notice.conversion_correlation_id_2);
     }
     if (!found) {
-        set_problem(in, "unknown_original", "the event it refers to is not known", key);
+        set_problem(in, "unknown_original", "the refunded conversion is not known", key);
     } else if (found->event_type != "conversion") {
-        set_problem(in, "unknown_original", "the event it refers to is no conversion", key);
+        set_problem(in, "unknown_original", "the refunded event is not a conversion", key);
         found.reset();
     }
     return found;
@@ -305,7 +305,7 @@ void ingest_reversal(Intaking* in, const core::Notice& notice) {
     } else if (notice.refund_must_be_known) {
         journey = find_refunded_journey(in->tenant_id, notice.refund_id);
         if (!journey)
-            set_problem(in, "unknown_original", "the event it refers to is not known",
+            set_problem(in, "unknown_original", "the refund that was reversed is not known",
                         notice.refund_id);
     } else {
         journey = find_journey_with_refund(in->tenant_id, notice.conversion_id, notice.refund_id);

@@ -301,7 +301,8 @@ Datum capture_change(FunctionCallInfo fcinfo, const char* function_name,
     const TriggerData* trigger = pg::trigger_data(fcinfo, function_name);
     if (!has_changed_rows(trigger))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("%s() needs the rows before and after the change", function_name)));
+                        errmsg("%s() must be called with the rows before and after the change",
+                               function_name)));
     if (Relation log = open_log_to_append(view_of(trigger->tg_trigger)); log != nullptr) {
         capture(trigger, log);
         table_close(log, NoLock);

@@ -100,7 +100,8 @@ const char* lock_sources(const TrackedView& view) {
     for (const char* name : view.tables) {
         Relation table = table_open(pg::own_relation(name), AccessShareLock);
         if (table->rd_rel->relhassubclass)
-            reason = psprintf("tables inherit from %s, and nothing follows their rows", name);
+            reason =
+                psprintf("tables inherit from %s, and no trigger logs changes of their rows", name);
         table_close(table, NoLock);
     }
     for (const char* name : {view.log, "refresh_state", "refresh_doubts"})
@@ -135,9 +136,9 @@ void refresh_view(Oid view_id, Mode wanted, Run* run) {
     if (mode == Mode::incremental) {
         if (!is_known)
             ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                            errmsg("what changed since the last refresh of %s is not known",
-                                   run->view->name),
-                            errdetail("The reason: %s.", doubt.reason),
+                            errmsg("cannot refresh %s incrementally", run->view->name),
+                            errdetail("It is not known what changed since its last refresh: %s.",
+                                      doubt.reason),
                             errhint("Use mode auto, which refreshes it as a whole this time.")));
         refresh_incrementally(view, snapshot, doubt.captured_by, run);
     }
@@ -266,11 +267,12 @@ ATTRIBUTION_FUNCTION(attribution_refresh) {
     const entry::TrackedView& view = entry::read_view_name(view_name);
     const entry::Mode mode = entry::read_mode(mode_argument);
     if (IsolationUsesXactSnapshot())
-        ereport(ERROR,
-                (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-                 errmsg("refresh() needs isolation level READ COMMITTED"),
-                 errdetail("The snapshot of this transaction would make an old state of the view."),
-                 errhint("Call it in a transaction of its own.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+             errmsg("refresh() must run at isolation level READ COMMITTED"),
+             errdetail("The view would get the state that the snapshot of this transaction sees."),
+             errhint("Call it in a transaction of its own.")));
     PG_RETURN_DATUM(entry::refresh_and_log(view, mode));
 }
 

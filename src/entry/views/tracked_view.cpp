@@ -251,7 +251,8 @@ const TrackedView& view_of(const Trigger* trigger) {
         trigger->tgnargs > 0 ? find_tracked_view(trigger->tgargs[0]) : nullptr;
     if (view == nullptr)
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("trigger \"%s\" names no materialized view of this extension",
+                        errmsg("first argument of trigger \"%s\" must name a materialized view of "
+                               "this extension",
                                trigger->tgname)));
     return *view;
 }

@@ -204,8 +204,8 @@ void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refres
     ItemPointerData place = find_state(state, view, snapshot);
     if (!ItemPointerIsValid(&place) && !may_be_new)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("the state of %s is gone", view.name),
-                        errdetail("Somebody refreshed attribution.refresh_state by hand.")));
+                        errmsg("refresh state of %s does not exist", view.name),
+                        errdetail("attribution.refresh_state was refreshed by hand.")));
     Datum values[std::size(state_columns)] = {};
     bool isnull[std::size(state_columns)] = {};
     values[state_view_name - 1] = CStringGetTextDatum(view.name);
