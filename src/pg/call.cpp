@@ -2,8 +2,6 @@
 
 #include "pg/tuple.hpp"
 
-#include "pg/tuple.hpp"
-
 namespace attribution::pg {
 
 void detail::check_result_columns(TupleDesc columns, std::span<const Oid> types) {

@@ -149,8 +149,8 @@ void write_or_find(const Request& request, Rows* rows, pg::Rows<StoredRow>* stor
         return;
     *stored = find_stored(request);
     if (stored->empty()) {
-        // Something else than rows of the event keeps the rows out: an INSERT that skips none of
-        // them says what.
+        // The event has no stored rows, so another conflict kept the rows out. An INSERT without ON
+        // CONFLICT raises the error of that conflict.
         write_rows(rows, false);
         *stored = find_stored(request);
     }
@@ -222,8 +222,8 @@ void add_by_weights(Rows* rows, const Event& conversion, std::span<const GivenWe
     MemoryContextReset(rows->scratch);
 }
 
-/// Records the model version as custom when it is new. Raises 22023 for one that makes its weights
-/// itself.
+/// Records the model version as custom when it is new. Raises 22023 for a model version that
+/// computes its weights itself.
 void use_custom_model(const Request& request) {
     static constinit pg::Statement<std::tuple<std::string_view, std::string_view>(core::Uuid,
                                                                                   std::string_view)>
@@ -243,7 +243,8 @@ void use_custom_model(const Request& request) {
         found = find.run(request.tenant_id, request.model_version).first();
     }
     if (!found)
-        return; // inserted by a transaction this one cannot see; then it was custom or fails later
+        return; // inserted by a transaction that this snapshot does not see: unless as custom, a
+                // later step fails
     const auto [method, parameters] = *found;
     if (method != "custom" || parameters != "{}")
         ereport(
@@ -320,7 +321,8 @@ void compare_with_stored(const Request& request, std::span<const GivenWeight> gi
         raise_other_weights(request, given, stored);
 }
 
-/// Allocates a conversion by the caller's weights, or finds that it is, and returns its rows.
+/// Allocates a conversion by the caller's weights unless it is allocated already, and returns its
+/// rows.
 void allocate_by_weights(const Request& request, const Event& conversion,
                          std::span<const GivenWeight> given, Rows* rows, pg::ResultRows* result) {
     add_by_weights(rows, conversion, given);
@@ -331,7 +333,7 @@ void allocate_by_weights(const Request& request, const Event& conversion,
     else
         discard_rows(rows);
     if (stored.empty())
-        return; // written and returned
+        return; // write_or_find() has written and returned the rows
     compare_with_stored(request, given, stored);
     return_stored(stored, result);
 }
@@ -339,7 +341,8 @@ void allocate_by_weights(const Request& request, const Event& conversion,
 // ---------------------------------------------------------------------------------------------
 // By the model
 
-/// A model version that makes weights itself.
+/// The definition of the model version. Raises 22023 when there is none, or when its weights come
+/// from the caller.
 const core::ModelDefinition* find_weighing_model(const Request& request) {
     const core::ModelDefinition* definition =
         find_model(request.tenant_id, request.model_version, CurrentMemoryContext);
@@ -355,7 +358,7 @@ const core::ModelDefinition* find_weighing_model(const Request& request) {
     return definition;
 }
 
-/// Allocates a conversion by the model, or finds that it is allocated, and returns its rows.
+/// Allocates a conversion by the model unless it is allocated already, and returns its rows.
 void allocate_conversion(const Request& request, const Event& conversion, Rows* rows,
                          pg::ResultRows* result) {
     pg::Rows<StoredRow> stored = find_stored(request);
@@ -366,8 +369,8 @@ void allocate_conversion(const Request& request, const Event& conversion, Rows* 
     return_stored(stored, result);
 }
 
-/// Allocates a refund with those of its conversion that wait, or finds that it is allocated, and
-/// returns its rows.
+/// Allocates a refund, with the other refunds of its conversion that wait, unless it is allocated
+/// already, and returns its rows.
 void allocate_refund(const Request& request, const Target& target, Rows* rows,
                      pg::ResultRows* result) {
     pg::Rows<StoredRow> stored = find_stored(request);

@@ -310,7 +310,8 @@ ATTRIBUTION_FUNCTION(attribution_reconciliation_status) {
     if (!tenant_id)
         PG_RETURN_NULL();
     SPI_connect();
-    // The plan is kept: it must be the one index look-up also once the table has grown.
+    // The backend keeps the plan, which must be a look-up in the index also after the table has
+    // grown.
     const int settings = pg::prefer_index_order();
     const auto status = entry::find_status(*tenant_id);
     pg::restore_settings(settings);

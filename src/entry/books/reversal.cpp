@@ -37,8 +37,8 @@ Entry find_entry(const core::Uuid& tenant_id, const core::Uuid& ledger_id) {
     return *found;
 }
 
-/// Writes the reversing entry of a posting that has none, and returns its id. Where another session
-/// was faster, its entry is the one.
+/// Writes the reversing entry of a posting that has none, and returns its id. When another session
+/// has written one meanwhile, its id is returned.
 core::Uuid reverse(const core::Uuid& tenant_id, const core::Uuid& ledger_id) {
     static constinit pg::Statement<core::Uuid(core::Uuid, core::Uuid)> insert{R"sql(
         INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id,

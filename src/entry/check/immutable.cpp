@@ -63,8 +63,9 @@ void refuse_change_of_posted(const TriggerData* trigger, Tables& tables) {
 
 using namespace attribution;
 
-// Allocations belong to an event by its key, refunds to a conversion by theirs: another row that
-// takes over the key would take them as well, unchecked.
+// Allocations refer to their event, and refunds to their conversion, by its key. If a key could
+// move from one event to another, the allocations and refunds would move with it, and no rule would
+// be checked for them.
 ATTRIBUTION_FUNCTION(attribution_keep_event_key) {
     const TriggerData* trigger = pg::row_trigger(fcinfo, "keep_event_key", TRIGGER_EVENT_UPDATE);
     const auto id = pg::column_value<core::Uuid>(

@@ -126,8 +126,8 @@ std::optional<core::Uuid> keyed_id(const NewEvent& event) {
     return id;
 }
 
-/// Inserts the event, unless its key or id is in the way; returns its id. An event without a key
-/// gets an id of version 7.
+/// Inserts the event and returns its id; none when an event with its key or id exists. An event
+/// without a key gets an id of version 7.
 std::optional<core::Uuid> insert_event(const NewEvent& event, const std::optional<core::Uuid>& id) {
     using Text = std::optional<std::string_view>;
     using Id = std::optional<core::Uuid>;
@@ -148,7 +148,8 @@ std::optional<core::Uuid> insert_event(const NewEvent& event, const std::optiona
         .first();
 }
 
-/// The event that has the id which the key gives: its own key may have been changed since.
+/// The event with this id, which was computed from a key. Its key may be another one now, because
+/// somebody has updated it.
 std::optional<StoredEvent> find_by_id(const core::Uuid& tenant_id, const core::Uuid& id) {
     static constinit pg::Statement<StoredEvent(core::Uuid, core::Uuid)> find{R"sql(
         SELECT id, event_type, revenue_cents, refund_of
@@ -172,7 +173,8 @@ bool has_same_content(const NewEvent& event, const StoredEvent& stored) {
            stored.refund_of == event.refund_of;
 }
 
-/// What is left of a locked conversion, when that is less than the refund takes.
+/// What is left of the conversion, in cents, when that is less than the refund takes; none when it
+/// is enough. The conversion is locked.
 std::optional<core::Cents> find_shortage(const NewEvent& refund) {
     static constinit pg::Statement<std::tuple<core::Cents, bool>(core::Uuid, core::Uuid,
                                                                  core::Cents)>
@@ -185,7 +187,7 @@ std::optional<core::Cents> find_shortage(const NewEvent& refund) {
               WHERE c.tenant_id = $1 AND c.id = $2) l)sql"};
     const auto row =
         find.run_latest(refund.tenant_id, *refund.refund_of, refund.revenue_cents).first();
-    if (!row) // the insert says what is wrong
+    if (!row) // there is no such conversion: the foreign key of the refund raises the error
         return std::nullopt;
     const auto [left, is_enough] = *row;
     return is_enough ? std::nullopt : std::optional(left);
@@ -239,17 +241,17 @@ IngestResult ingest(const NewEvent& event, OverRefund over_refund) {
     const std::optional<core::Uuid> id = keyed_id(event);
     if (event.refund_of) {
         lock_conversion(event.tenant_id, *event.refund_of);
-        // A refund that is known already takes nothing.
+        // A refund that is stored already takes nothing more.
         if (over_refund == OverRefund::returned && !find_stored(event, id)) {
             if (const auto left = find_shortage(event)) {
                 result.outcome = IngestOutcome::over_refund;
-                result.left_to_refund = *left;
+                result.refundable_cents = *left;
                 return result;
             }
         }
     }
-    // A row that was in the way of the insert and is not there any more was deleted in between:
-    // the insert is tried again.
+    // When the insert meets an event of the same key or id, and that event is not found afterwards,
+    // it was deleted in between: the insert is tried again.
     constexpr int max_tries = 10;
     for (int tries = 0; tries < max_tries; ++tries) {
         if (const std::optional<core::Uuid> inserted = insert_event(event, id)) {
