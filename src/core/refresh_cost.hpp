@@ -6,7 +6,7 @@
 // rows. The rates were measured by bench/refresh. They choose between two ways to the same
 // contents, so an error in them costs time and no money.
 //
-// Everything is counted in whole keys and rows. Negative counts are taken for zero.
+// Everything is counted in whole keys and rows. Negative counts count as zero.
 #pragma once
 
 #ifdef POSTGRES_H

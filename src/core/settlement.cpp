@@ -13,7 +13,7 @@ namespace {
 
 [[noreturn]] void refuse(std::string detail) {
     throw Error(Fault::invalid_value, "invalid settlements", std::move(detail),
-                R"(They are an array of {"key": "...", "amount_cents": ...}.)");
+                R"(Settlements are an array of {"key": "...", "amount_cents": ...}.)");
 }
 
 [[noreturn]] void refuse_element(std::uint64_t position, std::string_view problem) {
@@ -29,8 +29,8 @@ std::string_view read_key(Json key, std::uint64_t position) {
     if (bytes.empty())
         refuse_element(position, "key is empty");
     if (bytes.size() > max_settlement_key_bytes)
-        refuse_element(position, fmt::format("key has {} bytes, and {} are the most", bytes.size(),
-                                             max_settlement_key_bytes));
+        refuse_element(position, fmt::format("key has {} bytes, at most {} are allowed",
+                                             bytes.size(), max_settlement_key_bytes));
     return bytes;
 }
 

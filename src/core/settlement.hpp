@@ -34,7 +34,7 @@ struct Settlement {
 /// are ignored. Throws Error (invalid_value) for anything else; its detail names the position.
 Settlement read_settlement(Json element, std::uint64_t position);
 
-/// Throws what a document is refused with that is not an array: Error (invalid_value).
+/// Throws the Error (invalid_value) of a document that is not an array.
 [[noreturn]] void throw_not_an_array_of_settlements();
 
 } // namespace attribution::core

@@ -179,9 +179,9 @@ const char* find_obstacle(pg::NameDatum index_name, bool is_insertion) {
         pg::Plan::chosen};
     const auto found = find.run(index_name, is_insertion).first();
     if (!found)
-        ereport(ERROR,
-                (errcode(ERRCODE_UNDEFINED_OBJECT),
-                 errmsg("the plan has no index \"%s\"", NameStr(*DatumGetName(index_name.datum)))));
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                        errmsg("index \"%s\" is not in the index plan",
+                               NameStr(*DatumGetName(index_name.datum)))));
     const auto [sql, types, table, index, is_partial] = *found;
     if (!sql)
         return nullptr;

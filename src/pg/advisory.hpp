@@ -1,7 +1,8 @@
-// Advisory locks of the extension: which there are, and what each is taken for.
+// Advisory locks of the extension: their classes, and what each is for.
 //
 // SQL's own advisory locks use the classes 1 and 2, so no session can take one of these by hand.
-// All of them go with the transaction. Who waits for which is told in src/entry/check/README.md.
+// All of them are released when the transaction ends. src/entry/check/README.md says who waits for
+// which.
 #pragma once
 
 #include "pg/postgres.hpp"
@@ -26,7 +27,7 @@ inline LOCKTAG advisory_lock_on(AdvisoryClass lock_class, Oid relation) {
     return advisory_lock(lock_class, relation, 0);
 }
 
-/// Takes the lock until the transaction ends if nobody is in the way; false when somebody is.
+/// Takes the lock until the transaction ends; false, without waiting, when another session has it.
 inline bool try_lock(const LOCKTAG& tag, LOCKMODE mode) {
     return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }

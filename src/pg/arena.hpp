@@ -7,7 +7,8 @@ namespace attribution::pg {
 
 namespace detail {
 
-/// Never an error of PostgreSQL, which would jump over the core: nullptr where memory is out.
+/// Returns nullptr when there is no memory left. An error of PostgreSQL would jump over frames of
+/// the core.
 inline void* allocate_in_context(void* context, std::size_t bytes) noexcept {
     return MemoryContextAllocExtended(static_cast<MemoryContext>(context), bytes,
                                       MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);

@@ -8,10 +8,10 @@ constinit uint64 invalidation_count = 0;
 
 } // namespace
 
-/// The callback: `relation` changed, or anything when it is InvalidOid.
-extern "C" void forget_relation_callback(Datum, Oid relation);
+/// The callback: `relation` changed, or any relation may have when it is InvalidOid.
+extern "C" void relation_changed_callback(Datum, Oid relation);
 
-void forget_relation(Datum, Oid relation) {
+void invalidate_relation(Oid relation) {
     ++invalidation_count;
     for (Cached* cached = all_cached; cached != nullptr; cached = cached->next_)
         for (std::size_t i = 0; i < cached->relation_count_; ++i)
@@ -19,8 +19,8 @@ void forget_relation(Datum, Oid relation) {
                 cached->is_valid_ = false;
 }
 
-extern "C" void forget_relation_callback(Datum argument, Oid relation) {
-    forget_relation(argument, relation);
+extern "C" void relation_changed_callback(Datum, Oid relation) {
+    invalidate_relation(relation);
 }
 
 void Cached::begin() {
@@ -34,7 +34,8 @@ void Cached::begin() {
 }
 
 void Cached::end() {
-    // Any invalidation counts: it may have been of a relation that was named only afterwards.
+    // An invalidation of any relation counts: the look-up may have named that relation only after
+    // the invalidation came.
     is_valid_ = invalidation_count == begun_at_;
 }
 
@@ -46,7 +47,7 @@ void Cached::depend_on(Oid relation) {
 }
 
 void watch_relations() {
-    CacheRegisterRelcacheCallback(forget_relation_callback, Datum{0});
+    CacheRegisterRelcacheCallback(relation_changed_callback, Datum{0});
 }
 
 } // namespace attribution::pg

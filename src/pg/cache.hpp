@@ -8,9 +8,10 @@
 //     invalidation   of any of them, or of everything: what was looked up is not valid any more
 //     next use       looks it up anew
 //
-// An invalidation that arrives during a look-up is never lost: PostgreSQL hands out invalidations
-// whenever a lock is taken, so a look-up that opens a relation may be told in its middle that what
-// it read before is outdated. Then it is repeated, and what changes all the time is not kept.
+// An invalidation that arrives during a look-up is never lost: PostgreSQL processes invalidations
+// whenever a lock is taken, so while a look-up opens a relation, what it read before may become
+// outdated. Such a look-up is repeated, a few times; a result that was invalidated each time stays
+// invalid, so the next use looks it up again.
 #pragma once
 
 #include <array>
@@ -50,9 +51,10 @@ public:
     void invalidate() { is_valid_ = false; }
 
 private:
-    friend void forget_relation(Datum, Oid relation);
+    friend void invalidate_relation(Oid relation);
 
-    // What is invalidated during each of so many look-ups is used once and not kept.
+    // A result that was invalidated during each of so many look-ups is used once, and stays
+    // invalid.
     static constexpr int max_attempts = 3;
     static constexpr std::size_t max_relations = 8;
 
@@ -67,7 +69,7 @@ private:
     uint64 begun_at_ = 0; // the number of invalidations when the look-up began
 };
 
-/// Registers the module's one callback for changed relations. When the module is loaded.
+/// Registers the module's one callback for changed relations. Called when the module is loaded.
 void watch_relations();
 
 } // namespace attribution::pg

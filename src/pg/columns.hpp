@@ -1,5 +1,5 @@
 // Columns of relations that are read without a statement: their numbers, and proof that they have
-// the types they are read as. An owner may alter both, so whoever keeps a number keeps it in a
+// the types they are read as. An owner may alter both, so a number that is stored is guarded by a
 // pg::Cached that depends on the relation.
 #pragma once
 
@@ -51,7 +51,7 @@ T column_of(TupleDesc columns, int number, Datum datum, bool isnull) {
     return SqlType<Value>::from_datum(datum);
 }
 
-/// The same of a row that a scan or a trigger gave. A text points into the row.
+/// The same for a row of a scan or a trigger. A text points into the row.
 template <class T>
 T column_value(TupleTableSlot* row, int number) {
     bool isnull;

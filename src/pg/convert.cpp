@@ -93,13 +93,6 @@ void check_text(std::string_view text, const char* name) {
                  errdetail("It has %zu bytes, at most %zu are allowed.", size, max_text_bytes)));
 }
 
-void check_not_null(FunctionCallInfo fcinfo, std::span<const char* const> argument_names) {
-    for (std::size_t i = 0; i < argument_names.size(); ++i)
-        if (PG_ARGISNULL(i))
-            ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                            errmsg("%s must not be null", argument_names[i])));
-}
-
 std::span<Datum> array_elements(ArrayType* array, const char* name, std::size_t limit) {
     if (ARR_NDIM(array) > 1)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

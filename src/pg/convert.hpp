@@ -42,9 +42,6 @@ using core::max_text_bytes;
 void check_text(std::string_view text, const char* name);
 void check_text(Datum text, const char* name);
 
-/// Raises 22004 for the first NULL among the named arguments.
-void check_not_null(FunctionCallInfo fcinfo, std::span<const char* const> argument_names);
-
 /// `count` zeroed values, palloc'd.
 template <class Value>
 std::span<Value> make_span(std::size_t count) {

@@ -1,15 +1,15 @@
-// What kind of trouble an error is, for those who survive errors and go on.
+// Classes of errors, for callers that go on after an error in a subtransaction.
 #pragma once
 
 #include "pg/postgres.hpp"
 
 namespace attribution::pg {
 
-/// Errors that are not those of the data at hand: cancelling, full disks, locks that were not got,
-/// a transaction that may not write.
+/// True for errors that the data did not cause: a cancelled or terminated session, a full disk, a
+/// lock timeout, a read-only transaction.
 bool is_of_the_session(const ErrorData* failure);
 
-/// Errors that may not come again: serialization failures and deadlocks.
+/// True for errors that may not come again: serialization failures and deadlocks.
 bool may_succeed_later(const ErrorData* failure);
 
 } // namespace attribution::pg

@@ -69,8 +69,8 @@ bool has_trigger(Oid relation_id, Oid function) {
     return found;
 }
 
-/// A copy: whoever opens another relation or reads the catalog may find the relation's own triggers
-/// rebuilt afterwards, and the old ones freed.
+/// A copy of the relation's triggers: opening another relation or reading the catalog may rebuild
+/// the relation's own list and free the old one.
 const TriggerDesc* triggers_of(Relation relation) {
     return CopyTriggerDesc(relation->trigdesc);
 }
@@ -95,9 +95,9 @@ Oid referenced_relation(Relation child, const char* column, Oid trigger_function
     if (!OidIsValid(parent))
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-                 errmsg("relation \"%s\" has lost its foreign key on column %s",
-                        RelationGetRelationName(child), column),
-                 errdetail("Its triggers find the referenced rows through that foreign key."),
+                 errmsg("foreign key on column \"%s\" of relation \"%s\" does not exist", column,
+                        RelationGetRelationName(child)),
+                 errdetail("Triggers of the relation find the referenced table through it."),
                  errhint("Restore the foreign key of the extension's installation script.")));
     return parent;
 }
@@ -110,9 +110,9 @@ Oid referencing_relation(Relation parent, const char* column, Oid trigger_functi
 // Inserting without checking keys
 //
 // PostgreSQL checks each foreign key of each inserted row with a statement of its own, a quarter of
-// what a row of an allocation costs. Where the caller holds locks on all parents those checks can
-// find nothing. SQL has no way to leave them out for one statement, but they are ordinary triggers,
-// and no ordinary trigger fires while the replication role is `replica`.
+// what a row of an allocation costs. Where the caller holds locks on all parents those checks
+// always succeed. SQL has no way to leave them out for one statement, but they are ordinary
+// triggers, and no ordinary trigger fires while the replication role is `replica`.
 //
 // That role is the whole session's, though. Whatever else the INSERT runs would run without its
 // triggers and foreign keys, too: a column's default that writes to another table would leave
@@ -214,7 +214,7 @@ bool has_foreign_triggers(Relation child, std::span<const ForeignKey> keys, Oid*
                            trigger.tgenabled == TRIGGER_FIRES_ON_REPLICA;
         if (!fires || !is_own_function(trigger.tgfoid, *extension))
             return true;
-        // WHEN conditions are evaluated, whatever the trigger then does.
+        // PostgreSQL evaluates the WHEN condition of the extension's own triggers as well.
         if (trigger.tgqual != nullptr &&
             is_foreign_expression(static_cast<Node*>(stringToNode(trigger.tgqual)), extension))
             return true;
@@ -238,7 +238,7 @@ bool has_foreign_constraints(Relation child, Oid* extension) {
     return false;
 }
 
-/// Policies of any role and command: which of them apply is not asked.
+/// Policies of any role and command count, also those that do not apply to the caller.
 bool has_foreign_policies(Relation child, Oid* extension) {
     if (child->rd_rsdesc == nullptr)
         return false;
@@ -323,7 +323,7 @@ void detail::insert_without_key_checks(Relation child, std::span<const ForeignKe
         insert(false, state);
         return;
     }
-    // The variable behind session_replication_role, not the setting: to set that would discard
+    // This assigns the variable behind session_replication_role. Changing the setting would discard
     // every plan of the session.
     while_set(&SessionReplicationRole, static_cast<int>(SESSION_REPLICATION_ROLE_REPLICA),
               [&] { insert(true, state); });

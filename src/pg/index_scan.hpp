@@ -1,7 +1,8 @@
 // Look-ups in an index without a statement: one scan that is started again for each key.
 //
-// Starting a statement costs ten times what it finds for one key. This reads a table as the
-// executor does in the inner side of a nested loop, under a snapshot that the caller chooses.
+// Starting a statement costs ten times as much as finding the rows of one key. This reads a table
+// as the executor does in the inner side of a nested loop, under a snapshot that the caller
+// chooses.
 #pragma once
 
 #include "pg/postgres.hpp"
@@ -19,10 +20,10 @@ public:
     /// Looks for the rows of two values, which must stay where they are until the next call.
     void find(const core::Uuid& first, const core::Uuid& second);
 
-    /// The next row; nullptr when there is no other. Good until the next call.
+    /// The next row; nullptr when there is no other. The row is valid until the next call.
     TupleTableSlot* next();
 
-    /// Lets go of the pages of the row found last, for a caller who may wait for a lock.
+    /// Unpins the pages of the row found last: called before waiting for a lock.
     void release();
 
     void end();

@@ -28,8 +28,9 @@ void insert_index_entries(ViewWriter* writer, bool updated,
 void check_has_no_index(Relation relation) {
     if (relation->rd_rel->relhasindex && RelationGetIndexList(relation) != NIL)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("\"%s\" has an index", RelationGetRelationName(relation)),
-                        errdetail("Changes are appended to it without regard to indexes."),
+                        errmsg("cannot append to \"%s\", which has an index",
+                               RelationGetRelationName(relation)),
+                        errdetail("Rows are appended to it without entries in indexes."),
                         errhint("Drop the index.")));
 }
 

@@ -1,5 +1,5 @@
-// Rows that were computed here, on their way into a statement: it reads them as a relation with a
-// name, as a trigger function reads its transition tables.
+// Rows that C++ has computed, as a relation that statements can read by a name, in the way trigger
+// functions read transition tables.
 #pragma once
 
 #include "pg/postgres.hpp"

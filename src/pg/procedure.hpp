@@ -5,7 +5,8 @@
 
 namespace attribution::pg {
 
-/// Raises 2D000 unless the procedure that was called may commit.
+/// Raises 2D000 when the procedure was called inside a transaction block, where it may not commit.
+/// `procedure` is its name with "()"; reason and hint become DETAIL and HINT.
 void check_may_commit(FunctionCallInfo fcinfo, const char* procedure, const char* reason,
                       const char* hint);
 

@@ -5,9 +5,8 @@
 // or a struct. Whether the columns are of those types is asked once per call, before a value is
 // read: an owner may have altered a column since.
 //
-//     static constinit pg::Statement<std::tuple<core::Uuid, core::Cents>(core::Uuid,
-//     std::string_view)>
-//         find{R"sql(
+//     using Found = std::tuple<core::Uuid, core::Cents>;
+//     static constinit pg::Statement<Found(core::Uuid, std::string_view)> find{R"sql(
 //         SELECT e.id, e.revenue_cents
 //         FROM attribution.attribution_events e
 //         WHERE e.tenant_id = $1 AND e.external_event_id = $2)sql"};
@@ -20,14 +19,13 @@
 //     void                  the statement returns no rows, or nobody reads them
 //     T                     one column
 //     std::tuple<T, ...>    several
-//     a struct              that says `using Columns = std::tuple<T, ...>;` and lists its members
-//     in
-//                           that order
+//     a struct              that says `using Columns = std::tuple<T, ...>;` and whose members have
+//                           these types in this order
 //     Slot                  columns that are known at run time only: stream() gets the slot
 //
 // A statement is prepared once per backend, in the first SPI connection that runs it; make it
-// static and constinit. Texts and rows that are read point into SPI's result: they are good until
-// free() or the end of the SPI connection; pg::copied() keeps one. Everything here is trivially
+// static and constinit. Texts and rows that are read point into SPI's result: they are valid until
+// free() or the end of the SPI connection; pg::copied() copies one. Everything here is trivially
 // destructible.
 #pragma once
 
@@ -42,11 +40,12 @@
 
 namespace attribution::pg {
 
-/// How long a plan is kept, and whether it is made for the values.
+/// How long a plan lives, and whether PostgreSQL makes it for the values of the parameters.
 enum class Plan : std::uint8_t {
-    generic, // kept by the backend, never made for the values
-    chosen,  // kept by the backend; PostgreSQL decides whether it is worth planning for the values
-    once,    // goes with the SPI connection, also after an error: for texts that are built
+    generic, // as long as the backend; never made for the values
+    chosen,  // as long as the backend; PostgreSQL decides whether to plan for the values
+    once, // as long as the SPI connection: for texts that are built, and for plans that depend on
+          // how large the tables are now
 };
 
 /// A row whose columns are known at run time only.

@@ -1,7 +1,7 @@
 // Named points where a test can hold a session.
 //
 // Only a build with -DATTRIBUTION_WAIT_POINTS in TEST_CPPFLAGS has them (test/suites/mutants.sh);
-// the module that ships has neither the names nor the setting, which the suite looks for in it.
+// the module that ships has neither the names nor the setting; the suite looks that it has not.
 #pragma once
 
 #include "pg/postgres.hpp"
@@ -20,7 +20,7 @@ inline void wait_point(const char* name) {
     DirectFunctionCall1(pg_advisory_unlock_shared_int8, Int64GetDatum(4711));
 }
 
-/// Defines the setting attribution.wait_point. When the module is loaded.
+/// Defines the setting attribution.wait_point. Called when the module is loaded.
 inline void define_wait_points() {
     DefineCustomStringVariable("attribution.wait_point", "Where this session waits, for tests.",
                                nullptr, &wait_point_setting, "", PGC_USERSET, 0, nullptr, nullptr,

@@ -65,7 +65,8 @@ std::string refusal(Json element) {
     } catch (const Error& error) {
         EXPECT_EQ(error.fault(), Fault::invalid_value);
         EXPECT_STREQ(error.what(), "invalid settlements");
-        EXPECT_EQ(error.hint(), R"(They are an array of {"key": "...", "amount_cents": ...}.)");
+        EXPECT_EQ(error.hint(),
+                  R"(Settlements are an array of {"key": "...", "amount_cents": ...}.)");
         return error.detail();
     }
     return "it was read";
@@ -138,7 +139,7 @@ TEST(Settlement, RefusesKeysThatAreNoTexts) {
 TEST(Settlement, LimitsTheKey) {
     EXPECT_EQ(refusal_of_key(JsonKind::string, std::string(255, 'x')), "it was read");
     EXPECT_EQ(refusal_of_key(JsonKind::string, std::string(256, 'x')),
-              "Element 7: key has 256 bytes, and 255 are the most.");
+              "Element 7: key has 256 bytes, at most 255 are allowed.");
 }
 
 TEST(Settlement, SaysWhatIsWrongWithTheKeyFirst) {

@@ -29,8 +29,9 @@ enum class NoticeKind : std::uint8_t {
     reversal, // the money of a refund came back
 };
 
-/// How a refund is announced. Stripe announces the same refund twice: by its own id, and as a sum
-/// per charge, which tells the refund by the difference to the sum before only.
+/// How a refund is announced. Stripe announces the same refund twice: by its own id, and as the sum
+/// that is refunded of the charge so far. The amount of a refund by_sum is the difference to the
+/// previous sum.
 enum class Announced : std::uint8_t { once, by_id, by_sum };
 
 /// One movement of money. A text that is empty is not there.
@@ -49,9 +50,10 @@ struct Notice {
     std::string_view refund_id = {};
     bool refund_must_be_known = true;
 
-    Cents cents = 0;              // above zero, also of a refund
-    Cents sum = 0;                // of a refund by_sum: what is refunded in all
-    bool sum_before_known = true; // of a refund by_sum: `cents` is the difference to the sum before
+    Cents cents = 0; // above zero, also of a refund
+    Cents sum = 0;   // of a refund by_sum: what is refunded in all
+    bool sum_before_known =
+        true; // of a refund by_sum: `cents` is the difference to the previous sum
 
     std::int64_t occurred_at_us = 0; // microseconds since 1970
     std::string_view channel = {};

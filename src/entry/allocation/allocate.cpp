@@ -72,9 +72,9 @@ Target find_target(const AllocationRequest& request) {
     if (!found)
         raise_unknown_event(request.tenant_id, request.event_id);
     if (found->event_type == "touch")
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("a touch has no revenue to allocate"),
-                        errdetail("Event %s is a touch.", pg::uuid_text(request.event_id)),
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot allocate a touch"),
+                        errdetail("Event %s is a touch, which has no revenue.",
+                                  pg::uuid_text(request.event_id)),
                         errhint("Allocate the conversion of its journey.")));
     const bool is_refund = found->event_type == "refund";
     Assert(is_refund == found->refund_of.has_value());
@@ -103,10 +103,10 @@ void allocate_waiting_refunds(Rows* rows, const Target& target) {
                                                  const Target& target) {
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-             errmsg("the refunded conversion is not allocated under model version \"%.*s\"",
+             errmsg("refunded conversion is not allocated under model version \"%.*s\"",
                     static_cast<int>(request.model_version.size()), request.model_version.data()),
-             errdetail("Tenant %s, refund %s of conversion %s: a refund takes back what its "
-                       "conversion gave to each channel.",
+             errdetail("Tenant %s, refund %s of conversion %s: a refund is taken from the channels "
+                       "that its conversion is allocated to.",
                        pg::uuid_text(request.tenant_id), pg::uuid_text(target.event.id),
                        pg::uuid_text(target.conversion_id)),
              errhint("Allocate the conversion: its refunds are allocated with it.")));
@@ -151,8 +151,8 @@ void write_or_find(const AllocationRequest& request, Rows* rows, pg::Rows<Stored
         return;
     *stored = find_stored_allocations(request);
     if (stored->empty()) {
-        // Something else than rows of the event keeps the rows out: an INSERT that skips none of
-        // them says what.
+        // The event has no stored rows, so another conflict kept the rows out. An INSERT without ON
+        // CONFLICT raises the error of that conflict.
         write_rows(rows, false);
         *stored = find_stored_allocations(request);
     }
@@ -182,9 +182,9 @@ void sort_by_channel(std::span<GivenWeight> given) {
     });
     if (duplicate != nullptr)
         ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("channel is given twice"),
-                 errdetail("Channel \"%.*s\" appears more than once.",
-                           static_cast<int>(duplicate->channel.size()), duplicate->channel.data()),
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("channel \"%.*s\" specified more than once",
+                        static_cast<int>(duplicate->channel.size()), duplicate->channel.data()),
                  errhint("Add its weights up and pass them once.")));
 }
 
@@ -224,8 +224,8 @@ void add_by_weights(Rows* rows, const Event& conversion, std::span<const GivenWe
     MemoryContextReset(rows->scratch);
 }
 
-/// Records the model version as custom when it is new. Raises 22023 for one that makes its weights
-/// itself.
+/// Records the model version as custom when it is new. Raises 22023 for a model version that
+/// computes its weights itself.
 void use_custom_model(const AllocationRequest& request) {
     static constinit pg::Statement<std::tuple<std::string_view, std::string_view>(core::Uuid,
                                                                                   std::string_view)>
@@ -245,16 +245,18 @@ void use_custom_model(const AllocationRequest& request) {
         found = find.run(request.tenant_id, request.model_version).first();
     }
     if (!found)
-        return; // inserted by a transaction this one cannot see; then it was custom or fails later
+        return; // inserted by a transaction that this snapshot does not see: unless as custom, a
+                // later step fails
     const auto [method, parameters] = *found;
     if (method != "custom" || parameters != "{}")
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("cannot pass weights to model version \"%.*s\"",
-                               static_cast<int>(request.model_version.size()),
-                               request.model_version.data()),
-                        errdetail("The model version makes its weights itself, by the method %.*s.",
-                                  static_cast<int>(method.size()), method.data()),
-                        errhint("Use another model version for the caller's weights.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("cannot pass weights to model version \"%.*s\"",
+                    static_cast<int>(request.model_version.size()), request.model_version.data()),
+             errdetail("The model version computes its weights itself, by the method %.*s.",
+                       static_cast<int>(method.size()), method.data()),
+             errhint("Use another model version for the caller's weights.")));
 }
 
 /// `"email" 1, "organic" 2, ...`: the first few of a list of channels and weights.
@@ -295,7 +297,7 @@ private:
                     static_cast<int>(request.model_version.size()), request.model_version.data()),
              errdetail("Event %s: stored are %s; given are %s.", pg::uuid_text(request.event_id),
                        stored_list.text(), given_list.text()),
-             errhint("Changing your mind is a new model version."),
+             errhint("Use a new model version for other weights."),
              err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
              err_generic_string(PG_DIAG_TABLE_NAME, "attribution_allocations"),
              err_generic_string(PG_DIAG_CONSTRAINT_NAME, "allocation_is_unchanged")));
@@ -323,7 +325,8 @@ void compare_with_stored_allocations(const AllocationRequest& request,
         raise_other_weights(request, given, stored);
 }
 
-/// Allocates a conversion by the caller's weights, or finds that it is, and returns its rows.
+/// Allocates a conversion by the caller's weights unless it is allocated already, and returns its
+/// rows.
 void allocate_by_weights(const AllocationRequest& request, const Event& conversion,
                          std::span<const GivenWeight> given, Rows* rows, pg::ResultRows* result) {
     add_by_weights(rows, conversion, given);
@@ -334,7 +337,7 @@ void allocate_by_weights(const AllocationRequest& request, const Event& conversi
     else
         discard_rows(rows);
     if (stored.empty())
-        return; // written and returned
+        return; // write_or_find() has written and returned the rows
     compare_with_stored_allocations(request, given, stored);
     return_stored(stored, result);
 }
@@ -342,7 +345,8 @@ void allocate_by_weights(const AllocationRequest& request, const Event& conversi
 // ---------------------------------------------------------------------------------------------
 // By the model
 
-/// A model version that makes weights itself.
+/// The definition of the model version. Raises 22023 when there is none, or when its weights come
+/// from the caller.
 const core::ModelDefinition* find_weighing_model(const AllocationRequest& request) {
     const core::ModelDefinition* definition =
         find_model(request.tenant_id, request.model_version, CurrentMemoryContext);
@@ -358,7 +362,7 @@ const core::ModelDefinition* find_weighing_model(const AllocationRequest& reques
     return definition;
 }
 
-/// Allocates a conversion by the model, or finds that it is allocated, and returns its rows.
+/// Allocates a conversion by the model unless it is allocated already, and returns its rows.
 void allocate_conversion(const AllocationRequest& request, const Event& conversion, Rows* rows,
                          pg::ResultRows* result) {
     pg::Rows<StoredAllocation> stored = find_stored_allocations(request);
@@ -369,8 +373,8 @@ void allocate_conversion(const AllocationRequest& request, const Event& conversi
     return_stored(stored, result);
 }
 
-/// Allocates a refund with those of its conversion that wait, or finds that it is allocated, and
-/// returns its rows.
+/// Allocates a refund, with the other refunds of its conversion that wait, unless it is allocated
+/// already, and returns its rows.
 void allocate_refund(const AllocationRequest& request, const Target& target, Rows* rows,
                      pg::ResultRows* result) {
     pg::Rows<StoredAllocation> stored = find_stored_allocations(request);

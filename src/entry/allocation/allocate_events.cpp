@@ -4,7 +4,7 @@
 //     batch    a few statements in one transaction:
 //                  lock the conversions as a foreign-key check does, sorted by id
 //                  read the touches, weigh, split, insert          (add_by_model, write_rows)
-//                  lock those with refunds for good, allocate the refunds  (allocate_refunds)
+//                  lock those with refunds against refunds, allocate the refunds (allocate_refunds)
 //                  check the sums now, write down the progress, COMMIT
 //
 // The stronger lock comes after the rows, as it does at the COMMIT of everybody else: a batch that
@@ -66,7 +66,7 @@ struct Page {
     std::int64_t event_count; // waiting or not
 };
 
-/// What a run works with. Nothing here changes but the run itself.
+/// What a run works with. Only the member `run` changes.
 struct Job {
     AllocationRun run;
     const core::ModelDefinition* definition;
@@ -97,7 +97,7 @@ void add_family(Page* page, const Family& family, MemoryContext memory) {
 /// depend on how many are allocated. The events of one moment are read again for each page of that
 /// moment.
 void read_page(const Job& job, Pages* pages, Page* page) {
-    // id, occurred_at, the conversion, is it the conversion itself, is it allocated.
+    // id, occurred_at, id of the conversion, is_conversion, is_allocated
     using Event = std::tuple<core::Uuid, pg::Timestamptz, core::Uuid, bool, bool>;
     // The range of event ids and OFFSET 0 keep EXISTS to the indexes on the event.
     static constinit pg::Statement<Event(core::Uuid, pg::Timestamptz, core::Uuid, pg::Timestamptz,
@@ -120,7 +120,8 @@ void read_page(const Job& job, Pages* pages, Page* page) {
             ORDER BY e.occurred_at, e.id
             LIMIT $6) p)sql"};
     const Pages from = *pages;
-    // Weights of conversions may come from the caller: then only refunds are ours to allocate.
+    // When the weights of conversions come from the caller of allocate_event(), only refunds are
+    // allocated here.
     const bool with_conversions = !job.definition->weights_come_from_caller;
     const int settings = pg::pin_settings();
     find.stream(
@@ -276,14 +277,14 @@ ErrorData* try_families(Job* job, std::span<Family> families, bool is_repeated, 
     return failure;
 }
 
-/// True for an error of the events at hand, which others may not have.
+/// True for an error that the events of the batch have caused, so that other events may succeed.
 bool is_of_the_events(const ErrorData* failure) {
     return !pg::is_of_the_session(failure) && !pg::may_succeed_later(failure);
 }
 
-/// One family that fails as a whole: the conversion for itself, then one refund after the other,
-/// up to the one that fails; those after it wait, since order matters. Returns an error that is
-/// not the family's.
+/// Allocates one family that fails as a whole: first the conversion, then one refund after the
+/// other, up to the one that fails. The refunds after that one wait, since the order of refunds
+/// matters. Returns an error that the family has not caused.
 ErrorData* allocate_piecemeal(Job* job, std::span<Family> family) {
     Assert(family.size() == 1);
     RunCounts done{};
@@ -305,7 +306,8 @@ ErrorData* allocate_piecemeal(Job* job, std::span<Family> family) {
     return nullptr;
 }
 
-/// Families among which some cannot be allocated. Returns an error that is not theirs.
+/// Allocates families of which some fail: halves them until those that fail are alone. Returns an
+/// error that the families have not caused.
 ErrorData* allocate_halves(Job* job, std::span<Family> families) {
     CHECK_FOR_INTERRUPTS();
     if (families.size() == 1)
@@ -327,7 +329,8 @@ bool is_likely_of_all(const ErrorData* failure) {
            ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION);
 }
 
-/// What belongs to a batch, up to its COMMIT. Raises what ends the run or the transaction.
+/// Allocates a batch and records the progress; the caller commits. Raises errors that end the run,
+/// and those after which the transaction is tried again.
 void allocate_batch(Job* job, std::span<Family> families, bool is_repeated) {
     RunCounts done{};
     core::Uuid current{};
@@ -345,7 +348,8 @@ void allocate_batch(Job* job, std::span<Family> families, bool is_repeated) {
     update_run(job->run, AllocationRunState::running);
 }
 
-/// One transaction; tried again where it lost against another one.
+/// Allocates and commits a batch in one transaction, which is tried again after a serialization
+/// failure or a deadlock.
 void commit_batch(Job* job, std::span<Family> batch) {
     Assert(!batch.empty());
     const AllocationRun before = job->run;
@@ -426,10 +430,9 @@ RunRequest read_run_request(FunctionCallInfo fcinfo) {
         .batch_size = pg::argument<std::int32_t>(fcinfo, 4, "batch_size")};
     pg::check_text(request.model_version, "model_version");
     if (request.batch_size < 1 || request.batch_size > max_batch_size)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("batch_size is out of range"),
-                 errdetail("batch_size is %d.", request.batch_size),
-                 errhint("It is from 1 to %d.", max_batch_size)));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("batch_size must be between 1 and %d", max_batch_size),
+                        errdetail("batch_size is %d.", request.batch_size)));
     return request;
 }
 
@@ -457,7 +460,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_events) {
                          .occurred_to = request.occurred_to.value_or(pg::Timestamptz{DT_NOEND})});
     entry::announce_result(job->run);
     const entry::AllocationRun run = job->run;
-    SPI_commit(); // what comes next is not ours, nor is its isolation level
+    SPI_commit(); // not pg::commit(): the next transaction has the isolation level of the caller
     SPI_finish();
     PG_RETURN_DATUM(pg::row_result(fcinfo, run.id, run.counts.events, run.counts.allocations,
                                    run.counts.failed));

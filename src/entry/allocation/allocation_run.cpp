@@ -71,7 +71,7 @@ AllocationRun insert_allocation_run(const RunRequest& request) {
                             .first();
         if (!id)
             ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                            errmsg("the row of the run was not inserted"),
+                            errmsg("could not insert the row of the allocation run"),
                             errhint("A trigger on attribution.allocation_runs returns null.")));
         run.id = *id;
     });
@@ -114,8 +114,8 @@ void announce_progress(AllocationRun* run) {
         return;
     run->announced_at = now;
     ereport(NOTICE,
-            (errmsg("allocated " INT64_FORMAT " events so far, those up to about %s",
-                    run->counts.events, timestamptz_to_str(run->reached.value)),
+            (errmsg("allocated " INT64_FORMAT " events so far, up to about %s", run->counts.events,
+                    timestamptz_to_str(run->reached.value)),
              errdetail(INT64_FORMAT " allocations were written, " INT64_FORMAT " events failed.",
                        run->counts.allocations, run->counts.failed)));
 }

@@ -27,7 +27,7 @@ struct AllocationRun {
     core::Uuid id;
     RunCounts counts;
     pg::Timestamptz reached;  // events up to this time have been dealt with; -infinity at first
-    TimestampTz announced_at; // when the client was last told of the progress
+    TimestampTz announced_at; // when the client last got a NOTICE of the progress
 };
 
 /// What the caller of a run has asked for.

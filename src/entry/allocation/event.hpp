@@ -26,10 +26,10 @@ struct Event {
 /// The event with a text of its own in the current memory context.
 Event copied_event(Event event);
 
-/// Against whom conversions are locked until the transaction ends.
+/// What other sessions cannot do with locked conversions until the transaction ends.
 enum class LockAgainst : std::uint8_t {
-    deletion, // as a foreign-key check does: others may hold the same lock
-    refunds,  // and against whoever else allocates refunds of them
+    deletion, // delete them (FOR KEY SHARE, as a foreign-key check; others may hold it as well)
+    refunds,  // delete them, or allocate their refunds (FOR NO KEY UPDATE)
 };
 
 /// Locks conversions, as the owner of the table and in the order given: sort the ids, so that

@@ -103,7 +103,7 @@ std::span<const core::Decimal> weights_of(std::span<const WeightedRow> rows) {
     return weights;
 }
 
-/// Which of the rows is first to get a cent among equal remainders.
+/// The tie keys of the rows: among equal remainders the smaller key gets the cent.
 std::span<const std::uint64_t> tie_keys_of(const Subject& subject,
                                            std::span<const WeightedRow> rows) {
     const auto tie_keys = pg::make_span<std::uint64_t>(rows.size());

@@ -34,14 +34,14 @@ struct GivenModel {
                                           std::string_view given_parameters) {
     ereport(ERROR,
             (errcode(ERRCODE_UNIQUE_VIOLATION),
-             errmsg("model version \"%.*s\" is already defined otherwise",
+             errmsg("model version \"%.*s\" already exists with another definition",
                     static_cast<int>(given.model_version.size()), given.model_version.data()),
              errdetail("Stored is %.*s %.*s; given is %.*s %.*s.",
                        static_cast<int>(stored_method.size()), stored_method.data(),
                        static_cast<int>(stored_parameters.size()), stored_parameters.data(),
                        static_cast<int>(given.method.size()), given.method.data(),
                        static_cast<int>(given_parameters.size()), given_parameters.data()),
-             errhint("Changing your mind is a new model version."),
+             errhint("Define a new model version."),
              err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
              err_generic_string(PG_DIAG_TABLE_NAME, "attribution_models"),
              err_generic_string(PG_DIAG_CONSTRAINT_NAME, "attribution_models_pkey")));
@@ -138,10 +138,10 @@ ATTRIBUTION_FUNCTION(attribution_define_model) {
 
 ATTRIBUTION_FUNCTION(attribution_keep_model) {
     const TriggerData* trigger = pg::trigger_data(fcinfo, "keep_model");
-    ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("a model version never changes"),
+    ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("cannot change a model version"),
                     errdetail("A row of \"%s\" would be updated.",
                               RelationGetRelationName(trigger->tg_relation)),
-                    errhint("Changing your mind is a new model version."),
+                    errhint("Define a new model version."),
                     errtableconstraint(trigger->tg_relation, "model_version_is_immutable")));
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

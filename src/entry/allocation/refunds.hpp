@@ -1,4 +1,4 @@
-// refunds: taking refunds back from the channels that got the sale.
+// refunds: allocates refunds to the channels that got the revenue of the conversion.
 //
 // A refund needs to know what the refunds before it have left of each channel. So whoever allocates
 // refunds locks their conversions first (lock_conversions, against refunds) and looks afterwards.

@@ -215,17 +215,18 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
     if (inserted < expected)
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
                         errmsg("could not insert all allocations"),
-                        errdetail("Of " UINT64_FORMAT " rows " UINT64_FORMAT " were inserted.",
-                                  expected, inserted),
-                        errhint("A trigger on the table returns null for the others.")));
+                        errdetail(UINT64_FORMAT " of " UINT64_FORMAT " rows were inserted.",
+                                  inserted, expected),
+                        errhint("A trigger on attribution.attribution_allocations returns null for "
+                                "the others.")));
     Assert(inserted == expected);
     discard_rows(rows);
     return inserted;
 }
 
 bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result) {
-    // Whatever index says so: while another session inserts the same row, the row may be in the
-    // index of the primary key and not yet in the one on (event, model version, channel).
+    // ON CONFLICT names no index: while another session inserts the same row, that row may be in
+    // the index of the primary key and not yet in the one on (event, model version, channel).
     using Inserted = std::tuple<pg::Composite, core::Uuid>;
     static constinit pg::Statement<Inserted(core::Uuid, std::string_view)> insert{R"sql(
         INSERT INTO attribution.attribution_allocations AS a (
@@ -246,7 +247,8 @@ bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result) {
                 result->add_row(row);
             return;
         }
-        // Another session was faster, perhaps with other channels: its rows stand alone.
+        // Another session has stored rows of the event, perhaps with other channels. The rows
+        // inserted here are deleted, so that its rows stand alone.
         const auto ids = pg::make_span<core::Uuid>(inserted.size());
         for (std::size_t i = 0; i < ids.size(); ++i)
             ids[i] = std::get<core::Uuid>(inserted[i]);

@@ -25,7 +25,8 @@ namespace attribution::entry {
 /// The most channels that one event may be allocated to.
 inline constexpr std::size_t max_channels = 10'000;
 
-/// What one channel gets of an event. Its name and weight are given, the stream fills in the rest.
+/// What one channel gets of an event. The caller sets `channel` and `weight`; add_conversion() and
+/// add_refund() set the others.
 struct ChannelShare {
     std::string_view channel;
     pg::NumericDatum weight;
@@ -58,7 +59,7 @@ void add_conversion(Rows* rows, const Event& conversion, std::span<ChannelShare>
 void add_refund(Rows* rows, const Event& refund, core::Cents cents, std::span<ChannelShare> shares,
                 std::span<core::Cents> remaining);
 
-/// Forgets the rows that wait.
+/// Frees the rows that wait.
 void discard_rows(Rows* rows);
 
 /// Inserts the rows that wait and returns their number. A row whose key is stored already is an

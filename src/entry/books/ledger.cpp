@@ -28,7 +28,7 @@ bool may_change(Relation relation, std::string_view column) {
 
 [[noreturn]] void raise_append_only(Relation relation, const char* detail) {
     ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("the ledger is append-only"),
-                    errdetail("%s", detail), errhint("A correction is a reversing entry."),
+                    errdetail("%s", detail), errhint("Reverse a posting with reverse_posting()."),
                     errtableconstraint(relation, "ledger_is_append_only")));
     pg_unreachable();
 }

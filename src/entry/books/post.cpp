@@ -170,8 +170,8 @@ void open_books(const PostingRequest& request) {
         raise_other_book(request, *other);
 }
 
-/// True when nobody else has a hand in the opening of books: each conversion of the postings has
-/// one then, which open_books() has locked.
+/// True when the INSERT of books ran no triggers or other code of users. Then no book was left out:
+/// each conversion of the postings has one that open_books() has inserted or locked.
 bool books_are_opened_by_us(Relation books) {
     static constexpr std::array conversion = {"tenant_id", "conversion_id"};
     static constexpr std::array id = {"tenant_id", "id"};
@@ -179,7 +179,8 @@ bool books_are_opened_by_us(Relation books) {
     return pg::inserts_run_nothing_foreign(books, keys);
 }
 
-/// Returns how many rows another session has not posted meanwhile.
+/// Inserts the postings and returns their number. Allocations that another session has posted
+/// meanwhile are left out.
 std::uint64_t insert_postings(const PostingRequest& request, Relation ledger, Relation books) {
     static constinit pg::Statement<void(core::Uuid)> insert{R"sql(
         INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, allocation_id,
@@ -210,8 +211,8 @@ std::uint64_t insert_postings(const PostingRequest& request, Relation ledger, Re
     return count;
 }
 
-/// Posts what is not posted and returns the number of rows. The tables are locked first, so that
-/// nothing waits for a table after the snapshot was taken that decides what is posted.
+/// Posts the allocations that are not posted and returns their number. The tables are locked first,
+/// so that no wait for a table comes after the snapshot that decides what is posted.
 std::uint64_t post(const PostingRequest& request) {
     Relation books = table_open(pg::own_relation("ledger_books"), RowExclusiveLock);
     Relation ledger = table_open(pg::own_relation("revenue_ledger"), RowExclusiveLock);

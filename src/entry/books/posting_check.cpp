@@ -197,8 +197,9 @@ void check_reversal(Relation ledger, const NewRow& row, const PostingToReverse& 
                             pg::uuid_text(row.conversion_id)));
 }
 
-/// Compares the row with what it names. Where that does not exist, the row's foreign key will say
-/// so; where it names both an allocation and a posting, or neither, a CHECK has said so.
+/// Compares the row with the allocation or posting that it names. When that does not exist, the
+/// foreign key of the row raises the error; a row that names both or neither was refused by a CHECK
+/// constraint before.
 void check_new_row(const TriggerData* trigger) {
     const Relation ledger = trigger->tg_relation;
     SPI_connect();

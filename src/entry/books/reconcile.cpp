@@ -57,8 +57,8 @@ const char* describe(const ErrorData* failure) {
                : psprintf("%s: %s. %s", state, failure->message, failure->detail);
 }
 
-/// Ends the run as failed and commits. The caller gets a WARNING, for the failure is in the run's
-/// row; but a cancelled or terminated session gets its error.
+/// Ends the run as failed and commits. The failure is in the row of the run, so the caller gets
+/// only a WARNING; but when the session was cancelled or terminated, the error is raised.
 void fail_run(const core::Uuid& tenant_id, const core::Uuid& run_id, ErrorData* failure) {
     static constexpr const char* fail_sql = R"sql(
         SELECT attribution.fail_reconciliation($1, $2, $3))sql";
@@ -76,7 +76,7 @@ void fail_run(const core::Uuid& tenant_id, const core::Uuid& run_id, ErrorData* 
              failure->hint != nullptr ? errhint("%s", failure->hint) : 0));
 }
 
-/// Returns the id of the run, whatever became of it.
+/// Returns the id of the run, completed or failed.
 core::Uuid reconcile(const core::Uuid& tenant_id, pg::JsonbDatum settlements,
                      pg::OptionalTime occurred_from, pg::OptionalTime occurred_to) {
     const core::Uuid run_id = start_run(tenant_id, occurred_from, occurred_to);
@@ -86,7 +86,8 @@ core::Uuid reconcile(const core::Uuid& tenant_id, pg::JsonbDatum settlements,
         failure = pg::attempt([&] { finish_run(tenant_id, run_id); });
     }
     if (failure == nullptr)
-        SPI_commit(); // the next transaction is the caller's, and so is its isolation level
+        SPI_commit(); // not pg::commit(): the next transaction has the isolation level of the
+                      // caller
     else
         fail_run(tenant_id, run_id, failure);
     return run_id;

@@ -20,7 +20,8 @@ namespace {
 Datum written_row(const pg::Rows<pg::Composite>& rows, MemoryContext memory) {
     if (rows.empty())
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                        errmsg("a trigger suppressed the row of the reconciliation run")));
+                        errmsg("could not write the row of the reconciliation run"),
+                        errhint("A trigger on attribution.reconciliation_runs returns null.")));
     Assert(rows.size() == 1);
     return pg::copied(rows[0], memory);
 }
@@ -52,7 +53,7 @@ const char* state_name(ReconciliationState state) {
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
              errmsg("reconciliation run %s is not running", pg::uuid_text(run_id)),
              errdetail("Tenant %s: the run is %s.", pg::uuid_text(tenant_id), state_name(state)),
-             errhint("Start another one.")));
+             errhint("Start another run.")));
     pg_unreachable();
 }
 
@@ -310,7 +311,8 @@ ATTRIBUTION_FUNCTION(attribution_reconciliation_status) {
     if (!tenant_id)
         PG_RETURN_NULL();
     SPI_connect();
-    // The plan is kept: it must be the one index look-up also once the table has grown.
+    // The backend keeps the plan, which must be a look-up in the index also after the table has
+    // grown.
     const int settings = pg::prefer_index_order();
     const auto status = entry::find_status(*tenant_id);
     pg::restore_settings(settings);

@@ -37,8 +37,8 @@ Entry find_entry(const core::Uuid& tenant_id, const core::Uuid& ledger_id) {
     return *found;
 }
 
-/// Writes the reversing entry of a posting that has none, and returns its id. Where another session
-/// was faster, its entry is the one.
+/// Writes the reversing entry of a posting that has none, and returns its id. When another session
+/// has written one meanwhile, its id is returned.
 core::Uuid reverse(const core::Uuid& tenant_id, const core::Uuid& ledger_id) {
     static constinit pg::Statement<core::Uuid(core::Uuid, core::Uuid)> insert{R"sql(
         INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, reverses_id,
@@ -53,9 +53,10 @@ core::Uuid reverse(const core::Uuid& tenant_id, const core::Uuid& ledger_id) {
     const Entry entry = find_entry(tenant_id, ledger_id);
     if (!entry.reversed_by)
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-                        errmsg("a trigger suppressed the reversing entry"),
-                        errdetail("Posting %s of tenant %s is not reversed.",
-                                  pg::uuid_text(ledger_id), pg::uuid_text(tenant_id))));
+                        errmsg("could not insert the reversing entry"),
+                        errdetail("Posting %s of tenant %s has no reversing entry.",
+                                  pg::uuid_text(ledger_id), pg::uuid_text(tenant_id)),
+                        errhint("A trigger on attribution.revenue_ledger returns null.")));
     return *entry.reversed_by;
 }
 

@@ -1,5 +1,5 @@
-// settle: what was paid comes into a running reconciliation, and is pruned when it is no longer
-// needed as evidence.
+// settle: adds settlements to a running reconciliation, and deletes those of runs that ended long
+// ago.
 //
 // A list of settlements may have a million elements. It is read one element at a time into rows
 // that go to disk past work_mem, and one statement inserts the rows.
@@ -93,7 +93,7 @@ std::uint64_t insert_settlements(const core::Uuid& tenant_id, const core::Uuid& 
         FROM settlements s
         ON CONFLICT (tenant_id, reconciliation_run_id, key) DO NOTHING)sql";
     pg::Statement<void(core::Uuid, core::Uuid)> insert{insert_sql, pg::Plan::once};
-    // The run is locked: a million checks that it exists would tell nothing.
+    // The run is locked, so the foreign key to it needs no check for each of a million rows.
     static constexpr std::array run = {"tenant_id", "reconciliation_run_id"};
     static constexpr std::array id = {"tenant_id", "id"};
     const pg::ForeignKey keys[] = {{run, pg::own_relation("reconciliation_runs"), id}};
@@ -128,7 +128,7 @@ void check_unchanged(const core::Uuid& tenant_id, const core::Uuid& run_id) {
     if (!changed)
         return;
     ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-                    errmsg("settlement \"%.*s\" is known with another amount",
+                    errmsg("settlement \"%.*s\" already exists with another amount",
                            static_cast<int>(changed->key.size()), changed->key.data()),
                     errdetail("Run %s of tenant %s has " INT64_FORMAT
                               " cents, element " INT64_FORMAT " says " INT64_FORMAT ".",

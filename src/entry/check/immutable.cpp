@@ -25,9 +25,9 @@ void refuse_change_of_key(const TriggerData* trigger, const Tables& tables) {
     ereport(
         ERROR,
         (errcode(ERRCODE_CHECK_VIOLATION),
-         errmsg("tenant, event, model version and channel of an allocation never change"),
-         errdetail("The row of event %s, model version \"%.*s\", channel \"%.*s\" would "
-                   "become another.",
+         errmsg("cannot change tenant, event, model version or channel of an allocation"),
+         errdetail("The allocation of event %s, model version \"%.*s\", channel \"%.*s\" would "
+                   "become another one.",
                    pg::uuid_text(PointerGetDatum(event_id.data())), static_cast<int>(model.size()),
                    model.data(), static_cast<int>(channel.size()), channel.data()),
          errhint("Delete the allocation and insert another."),
@@ -52,10 +52,10 @@ void refuse_change_of_posted(const TriggerData* trigger, Tables& tables) {
     SPI_finish();
     if (is_posted)
         ereport(ERROR,
-                (errcode(ERRCODE_CHECK_VIOLATION), errmsg("a posted allocation never changes"),
+                (errcode(ERRCODE_CHECK_VIOLATION), errmsg("cannot change a posted allocation"),
                  errdetail("Allocation %s is in the ledger.",
                            pg::uuid_text(PointerGetDatum(id.data()))),
-                 errhint("A correction is a reversing entry in the ledger."),
+                 errhint("Reverse its posting with reverse_posting()."),
                  errtableconstraint(trigger->tg_relation, "posted_allocation_is_frozen")));
 }
 
@@ -63,17 +63,18 @@ void refuse_change_of_posted(const TriggerData* trigger, Tables& tables) {
 
 using namespace attribution;
 
-// Allocations belong to an event by its key, refunds to a conversion by theirs: another row that
-// takes over the key would take them as well, unchecked.
+// Allocations refer to their event, and refunds to their conversion, by its key. If a key could
+// move from one event to another, the allocations and refunds would move with it, and no rule would
+// be checked for them.
 ATTRIBUTION_FUNCTION(attribution_keep_event_key) {
     const TriggerData* trigger = pg::row_trigger(fcinfo, "keep_event_key", TRIGGER_EVENT_UPDATE);
     const auto id = pg::column_value<core::Uuid>(
         trigger->tg_trigslot, pg::column_number(trigger->tg_relation, "id", UUIDOID));
-    ereport(ERROR,
-            (errcode(ERRCODE_CHECK_VIOLATION),
-             errmsg("tenant, id, type and refunded conversion of an event never change"),
-             errdetail("Event %s would become another.", pg::uuid_text(PointerGetDatum(id.data()))),
-             errhint("Insert another event."),
-             errtableconstraint(trigger->tg_relation, "event_key_is_immutable")));
+    ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
+                    errmsg("cannot change tenant, id, type or refunded conversion of an event"),
+                    errdetail("Event %s would become another one.",
+                              pg::uuid_text(PointerGetDatum(id.data()))),
+                    errhint("Insert another event."),
+                    errtableconstraint(trigger->tg_relation, "event_key_is_immutable")));
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }

@@ -50,7 +50,7 @@ int compare_for_sort(const void* a, const void* b) {
 
 uint32 model_number(std::string_view model_version) {
     ModelNumbers& all = current_model_numbers();
-    // Rows of one statement mostly share it.
+    // The rows of one statement mostly have the same model version.
     if (!all.names.empty() && all.names.back() == model_version)
         return static_cast<uint32>(all.names.size());
     // The table's own check allows 255 bytes.
@@ -95,7 +95,7 @@ int compare_keys(const CheckKey& a, const CheckKey& b) {
 }
 
 void sort_keys(std::span<CheckKey> keys) {
-    // PostgreSQL's: keys mostly come sorted, which it sees.
+    // PostgreSQL's qsort looks first whether its input is sorted, and keys mostly come sorted.
     qsort(keys.data(), keys.size(), sizeof(CheckKey), compare_for_sort);
 }
 

@@ -21,12 +21,13 @@ struct CheckKey {
 };
 static_assert(sizeof(CheckKey) == 40, "hashed as bytes: no padding");
 
-// The revenue of the event changed: its sums under all model versions, and the refunds.
+// The revenue of the event changed: its sums under all model versions must be checked, and its
+// refunds.
 inline constexpr uint32 revenue_of_event = 0;
-// A refund of the conversion was inserted: the refunds.
+// A refund of the conversion was inserted: the refunds must be checked.
 inline constexpr uint32 refunds_of_conversion = PG_UINT32_MAX;
-// The conversion or a refund of it was deleted: the refunds, and the channels under all model
-// versions.
+// The conversion or a refund of it was deleted: the refunds must be checked, and the channels under
+// all model versions.
 inline constexpr uint32 family_of_conversion = PG_UINT32_MAX - 1;
 
 /// Keys that are looked up together: between two snapshots, or in one run of a statement.
@@ -47,15 +48,16 @@ inline bool is_same_event(const CheckKey& a, const CheckKey& b) {
 /// The number that stands for a model version in the keys of this transaction, from 1.
 uint32 model_number(std::string_view model_version);
 
-/// The model version that a key names; "" for a key that names none. Good until the transaction
-/// ends.
+/// The model version that a key names; "" for a key that names none. The text is valid until the
+/// transaction ends.
 const char* model_version_of(const CheckKey& key);
 
-/// Forgets the numbers. When the transaction ends.
+/// Discards the numbers of the model versions. Called when the transaction ends.
 void forget_model_numbers();
 
 /// The order in which conversions are locked and keys are checked: by table, tenant and event. Of
-/// one event, a key that names no model version comes before those that do. Below 0, 0 or above 0.
+/// one event, a key that names no model version comes before those that do. Returns a number below,
+/// at or above 0, as memcmp does.
 int compare_keys(const CheckKey& a, const CheckKey& b);
 
 void sort_keys(std::span<CheckKey> keys);
@@ -63,7 +65,7 @@ void sort_keys(std::span<CheckKey> keys);
 /// True for sorted keys of one table, of which there is at least one.
 bool are_sorted_of_one_table(std::span<const CheckKey> keys);
 
-/// Sorts the keys and leaves each once.
+/// Sorts the keys and removes duplicates.
 void sort_and_deduplicate(pg::Vector<CheckKey>* keys);
 
 /// Removes the keys of events that are also in `others`. Both are sorted; the keys of `others` name

@@ -12,7 +12,7 @@ constexpr long max_open_keys = 1L << 20;
 struct TrackedKey {
     CheckKey key; // hash key
     bool is_open;
-    uint32 rollbacks;     // as many there were when it was checked last
+    uint32 rollbacks;     // TransactionKeys::rollbacks at the last check of the key
     CommandId checked_at; // the command id after the check's own commands
 };
 
@@ -36,7 +36,8 @@ extern "C" void at_transaction_end(XactEvent event, void*) {
 
 extern "C" void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId,
                                       void*) {
-    // What was checked inside, or with what was written inside, may be wrong without it.
+    // The rollback undoes what the subtransaction wrote. A key that was checked together with those
+    // writes may be wrong without them.
     if (event == SUBXACT_EVENT_ABORT_SUB && transaction_keys != nullptr)
         ++transaction_keys->rollbacks;
 }
@@ -60,8 +61,8 @@ TransactionKeys& current_keys() {
     return *fresh;
 }
 
-/// The tracked key, which is made if HASH_ENTER says so and there is room; nullptr when there is
-/// none.
+/// The tracked key; nullptr when it is not tracked. With HASH_ENTER a key that is not tracked yet
+/// becomes so, unless max_keys are.
 TrackedKey* find_key(TransactionKeys& all, const CheckKey& key, HASHACTION action) {
     if (all.found_last != nullptr && all.found_last->key == key)
         return all.found_last;
@@ -84,7 +85,8 @@ void open_tracked(TransactionKeys& all, TrackedKey* tracked) {
     tracked->is_open = true;
 }
 
-/// After a rollback to a savepoint no check that was made before it counts.
+/// Opens all keys that were checked before the last rollback to a savepoint: those checks no longer
+/// count.
 void open_all_outdated(TransactionKeys& all) {
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, all.keys);
@@ -117,7 +119,9 @@ KeyState state_of(const CheckKey& key) {
         if (tracked->rollbacks != all.rollbacks)
             open_all_outdated(all);
         else if (tracked->checked_at != GetCurrentCommandId(false))
-            open_tracked(all, tracked); // a later command may have changed it before it opened it
+            // A command after the check may have changed a row of the key, and a trigger asks
+            // before that row has opened the key.
+            open_tracked(all, tracked);
         else
             return KeyState::checked;
     }

@@ -69,9 +69,10 @@ CheckKey key_of_conversion(const CheckKey& key, const core::Uuid& conversion_id,
             .event_id = conversion_id};
 }
 
-/// Which of the keys are of refunds, also of events that came after this transaction's snapshot, in
-/// the order of the keys. A key of a conversion never counts as one, even where its event is itself
-/// a refund: that a refund names another refund is for the rules to say.
+/// The keys whose events are refunds, also those that were inserted after this transaction's
+/// snapshot, in the order of the keys. A key of the kinds refunds_of_conversion and
+/// family_of_conversion is left out even where its event is itself a refund: then a refund names
+/// another refund, which the refunds rule reports.
 pg::Vector<RefundedConversion> find_refunded(const Check& check, std::span<const CheckKey> keys) {
     pg::Vector<RefundedConversion> found(CurrentMemoryContext);
     std::size_t first = 0;
@@ -213,9 +214,9 @@ pg::Rows<Row> run_under(Snapshot snapshot, pg::Statement<Row(Parameter...)>& sta
                                : statement.run_as_of(snapshot, arguments...);
 }
 
-/// Holds the keys against a rule and adds what is wrong to the findings. run(arguments, snapshot)
-/// runs its statement, under the latest snapshot when there is none; visit(batch, rows) sees what
-/// that found first.
+/// Applies a rule to the keys and adds what it finds wrong to the findings. run(arguments,
+/// snapshot) runs the statement of the rule; a snapshot of nullptr stands for the latest one.
+/// visit(batch, rows) is called with the rows found under the latest snapshot.
 template <class Run, class Visit>
 void apply(const Check& check, std::span<const CheckKey> keys, Run run, Visit visit) {
     each_batch(check, keys, [&](std::span<const CheckKey> batch, const Arguments& arguments) {
@@ -223,7 +224,8 @@ void apply(const Check& check, std::span<const CheckKey> keys, Run run, Visit vi
         visit(batch, rows);
         const auto latest = violations_of(check.tables, batch, rows);
         rows.free();
-        // A transaction that is right by its own snapshot may succeed when it runs again.
+        // What is wrong under the latest snapshot only was made wrong by a concurrent transaction:
+        // this transaction may succeed when it runs again, so its error is 40001.
         if (!latest.empty() && IsolationUsesXactSnapshot()) {
             auto own_rows = run(arguments, GetTransactionSnapshot());
             check.findings->add(latest, violations_of(check.tables, batch, own_rows));
@@ -291,8 +293,9 @@ void apply_refunds_rule(const Check& check, const KeysByRule& keys) {
     });
 }
 
-/// Adds to keys->channels the conversions that have refunds, or an amount below zero. True when one
-/// of the keys is of a refund.
+/// Applies the sum rule. Adds to keys->channels the conversions that have refunds or an amount
+/// below zero, whose channels must be checked as well. Returns true when one of the keys is of a
+/// refund.
 bool apply_sum_rule(const Check& check, KeysByRule* keys) {
     auto& statements = check.tables.statements;
     bool has_refund = false;
@@ -336,9 +339,10 @@ void apply_channels_rule(const Check& check, KeysByRule* keys) {
           });
 }
 
-/// Applies the rules to the keys of one pair of tables. When nobody believes that a key may be of a
-/// refund, the look-up of refunds is left out, which costs as much as the lock; when one is
-/// nevertheless, returns false with the keys and findings as they were.
+/// Applies the rules to the keys of one pair of tables. Looking up which keys are of refunds costs
+/// as much as the lock, so it is left out unless `may_have_refunds`. If the sum rule then finds
+/// that a key is of a refund, this function restores keys and findings and returns false; the
+/// caller calls it again with `may_have_refunds`.
 bool try_rules(const Check& check, std::span<CheckKey> keys, bool may_have_refunds) {
     pg::CallerRights rights = pg::act_as_owner(check.tables.events);
     const auto refunds = may_have_refunds ? find_refunded(check, keys)

@@ -9,8 +9,9 @@ namespace attribution::entry {
 struct Tables;
 
 /// Locks the conversions of the keys, which are sorted and of one table, then adds to `findings`
-/// what the rules find wrong. Reorders the keys. Inside an SPI connection and prefer_indexes();
-/// `batch_memory` is reset between batches.
+/// what the rules find wrong. Reorders the keys. `may_have_refunds`: some keys may be of refunds or
+/// of conversions that have refunds; a wrong false costs a second pass. Inside an SPI connection
+/// and prefer_indexes(); `batch_memory` is reset between batches.
 void apply_rules(std::span<CheckKey> keys, bool may_have_refunds, Findings* findings,
                  MemoryContext batch_memory);
 

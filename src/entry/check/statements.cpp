@@ -207,8 +207,8 @@ struct TableName {
     const char* actual;
 };
 
-/// The statement about the tables of `names`, palloc'd.
-const char* about(std::span<const TableName> names, const char* sql) {
+/// The statement with the actual names of the tables, palloc'd.
+const char* with_actual_names(std::span<const TableName> names, const char* sql) {
     StringInfoData result;
     initStringInfo(&result);
     for (std::string_view rest = sql; !rest.empty();) {
@@ -249,7 +249,7 @@ void CheckStatements::write(Oid allocations_id, Oid events_id, Oid ledger_id) {
     const MemoryContext before = MemoryContextSwitchTo(CacheMemoryContext);
     const auto set = [&]<class Signature>(pg::Statement<Signature>* statement, const char* sql) {
         Assert(statement->sql() == nullptr);
-        *statement = pg::Statement<Signature>(about(names, sql));
+        *statement = pg::Statement<Signature>(with_actual_names(names, sql));
     };
     set(&find_refunds, find_refunds_sql);
     set(&lock, lock_sql);

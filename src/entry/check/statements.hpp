@@ -1,8 +1,8 @@
 // The statements of the check, written for a pair of tables that are known by their OIDs.
 //
 // Each takes arrays of one length, a key at each place, and finds the rows of a key by its number,
-// counted from 1. How they are written, so that their plans stay look-ups whatever the planner
-// believes, is told in README.md.
+// counted from 1. README.md says how the statements are written so that their plans stay look-ups
+// whatever the planner believes.
 #pragma once
 
 #include <cstdint>
@@ -81,7 +81,8 @@ struct CheckStatements {
     pg::Statement<ChannelRow(Uuids tenants, Uuids conversions, Texts models)> channels;
     pg::Statement<ChannelRow(Uuids tenants, Uuids conversions)> channels_of_all_models;
 
-    /// A row for an allocation that is in the ledger. Has no text where the table has no ledger.
+    /// Finds a row for an allocation that is in the ledger. The statement has no text where no
+    /// ledger references the table of allocations.
     pg::Statement<std::int32_t(core::Uuid tenant, core::Uuid allocation)> find_posting;
 
     /// Writes the texts for these tables, into CacheMemoryContext. `ledger` may be InvalidOid.

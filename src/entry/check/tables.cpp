@@ -87,9 +87,9 @@ void look_up_event_table(EventTable& table, Relation events) {
     if (!OidIsValid(table.allocations))
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-                 errmsg("relation \"%s\" has lost the foreign key of its allocations",
+                 errmsg("foreign key from allocations to relation \"%s\" does not exist",
                         RelationGetRelationName(events)),
-                 errdetail("Its triggers find the allocations through that foreign key."),
+                 errdetail("Triggers of the relation find the allocations through it."),
                  errhint("Restore the foreign key of the extension's installation script.")));
     table.cached.depend_on(table.allocations);
 }

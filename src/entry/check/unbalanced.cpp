@@ -1,4 +1,5 @@
-// unbalanced_allocations: what went past the check, or was let in by a tolerance.
+// unbalanced_allocations: events whose allocations do not sum to the revenue, because they were
+// written past the check or within its tolerance.
 //
 // It reads the tables as the caller may see them, not as their owner, and under the caller's
 // snapshot.
@@ -26,8 +27,9 @@ struct Unbalanced {
 
 using ModelVersion = std::optional<std::string_view>;
 
-// Two statements and no OR on the tenant, which would cost the index on it. They are planned for
-// the values: only then a NULL as model version is known to be no condition.
+// There are two statements, because a condition on the tenant with OR could not use the index on
+// the tenant. They are planned for the values, so that a NULL as model version is planned as no
+// condition.
 
 constinit pg::Statement<Unbalanced(ModelVersion)> of_all_tenants{R"sql(
 SELECT t.tenant_id, t.model_version, t.event_id, e.revenue_cents, t.allocated_cents,
@@ -42,7 +44,8 @@ ORDER BY t.tenant_id, t.event_id, t.model_version
 )sql",
                                                                  pg::Plan::chosen};
 
-// The tenant on both sides of the join: else the events of all tenants are read for one.
+// The condition on the tenant stands on both sides of the join; otherwise the events of all tenants
+// would be read.
 constinit pg::Statement<Unbalanced(core::Uuid, ModelVersion)> of_one_tenant{R"sql(
 SELECT t.tenant_id, t.model_version, t.event_id, e.revenue_cents, t.allocated_cents,
        abs(t.allocated_cents - coalesce(e.revenue_cents, 0))

@@ -4,10 +4,10 @@
 // The one idea: the guarantee is a deferred row trigger, so every changed row asks at COMMIT, on
 // whatever path it came; but the first one that asks has all open keys checked together.
 //
-//     statement   note_...              one call per row: its key becomes open
+//     statement   note_allocation_change, note_event_revenue    one call per row: opens its key
 //        ...
-//     COMMIT      check_...             one call per row: key checked? then done,
-//                                       else check all open keys at once:
+//     COMMIT      check_allocation_sum, check_event_revenue     one call per row: is the key
+//                                       checked? then done, else check all open keys at once:
 //                    1. lock their conversions FOR NO KEY UPDATE, in (tenant, event) order
 //                    2. take a snapshot newer than the locks, at every isolation level
 //                    3. sum, compare, raise
@@ -19,7 +19,7 @@
 // A family is a conversion and its refunds. Three rules hold for it, and its conversion's row is
 // the one lock for all of them; the refunds' own rows need none, since whoever checks them has
 // locked the conversion. Which family an event belongs to never changes (event_key_is_immutable),
-// so it may be asked before the lock.
+// so it may be looked up before the lock.
 //
 //     rule                              of                                  asked by a change of
 //     allocation_sum_equals_revenue     an event and model version          allocations, revenue
@@ -33,12 +33,12 @@
 //     key.hpp         what a changed row may have made wrong
 //     open_keys.hpp   the keys that the transaction must still check
 //     plain.hpp       the short way for keys that are certainly right
-//     rules.hpp       the statements that decide about all others
+//     rules.hpp       the statements that decide about all other keys
 //     violation.hpp   what a user reads
 //     tables.hpp      the tables, found from the one that fired
-//     immutable.hpp   the rows that never change, on which this rests
+//     immutable.hpp   refuses changes of the keys that the check relies on
 //
-// README.md tells why the statements are written as they are, and who takes which locks in which
+// README.md says why the statements are written as they are, and who takes which locks in which
 // order.
 
 #include "entry/check/validate.hpp"
@@ -68,8 +68,8 @@ CheckKey key_of_allocation(const Tables& tables, TupleTableSlot* row) {
             .event_id = pg::column_value<core::Uuid>(row, columns.event_id)};
 }
 
-/// What a refund that was inserted, a revenue that changed or an event that was deleted may have
-/// made wrong; nothing when another event was inserted.
+/// The key of what may be wrong after the change of an event: a refund was inserted, a revenue was
+/// changed, or an event was deleted. None when an event other than a refund was inserted.
 std::optional<CheckKey> key_of_event(const TriggerData* trigger) {
     const EventTable& table = event_table_of(trigger->tg_relation);
     const EventColumns& columns = table.columns;
@@ -89,8 +89,9 @@ std::optional<CheckKey> key_of_event(const TriggerData* trigger) {
                                     : *refund_of};
 }
 
-/// Allocations of refunds are below zero, but for a cent of tolerance or what somebody wrote by
-/// hand; the check finds out when this guess is wrong.
+/// Opens the key of an allocation. An amount below zero is taken for that of a refund. The guess
+/// may miss a refund (an amount of 0, or rows written by hand); the check then finds the refund
+/// itself.
 void open_allocation(const Tables& tables, TupleTableSlot* row, const CheckKey& key) {
     open_key(key);
     if (pg::column_value<core::Cents>(row, tables.allocation.cents) < 0)
@@ -112,8 +113,9 @@ void each_table(std::span<CheckKey> keys, Check check) {
     }
 }
 
-/// Locks the conversions of the keys, sorted, and returns the keys that are not certainly right, in
-/// their order at the front.
+/// Removes the keys that the short way finds certainly right. The keys are sorted; their
+/// conversions are locked. Returns the keys that are left to the rules, moved to the front in their
+/// order.
 std::span<CheckKey> take_out_certain(std::span<CheckKey> keys) {
     std::size_t left = 0;
     each_table(keys, [&](std::span<CheckKey> of_table) {
@@ -127,7 +129,7 @@ std::span<CheckKey> take_out_certain(std::span<CheckKey> keys) {
     return keys.first(left);
 }
 
-/// Checks the keys and reorders them; raises the first violation after counting all.
+/// Checks the keys, which it reorders. Raises the first violation, with the number of all.
 void check_keys(std::span<CheckKey> keys, bool may_have_refunds) {
     sort_keys(keys);
     if (!may_have_refunds)
@@ -147,7 +149,8 @@ void check_keys(std::span<CheckKey> keys, bool may_have_refunds) {
     SPI_finish();
 }
 
-/// A row asks whether its key is known to be right. If it is not, checks all that is open.
+/// For a row whose deferred trigger fires: returns at once when its key is checked, else checks all
+/// open keys, or this one alone when it is not tracked.
 void check_row(const CheckKey& key) {
     switch (state_of(key)) {
     case KeyState::checked:

@@ -29,7 +29,7 @@ struct Violation {
 /// The violations of a transaction: of each rule how many, and the first one.
 class Findings {
 public:
-    /// Texts of what is kept are copied into `memory`.
+    /// The texts of the violations that are stored are copied into `memory`.
     explicit Findings(MemoryContext memory) : memory_(memory) {}
 
     /// Adds what a rule found wrong under the latest snapshot. `own` is what it finds under the
@@ -39,8 +39,8 @@ public:
 
     [[nodiscard]] bool empty() const;
 
-    /// Raises the first violation, in the order of the rules; what a concurrent transaction made
-    /// wrong only when there is nothing else. Returns when there is none.
+    /// Raises the first violation, in the order of the rules; a violation that a concurrent
+    /// transaction caused is raised only when there is no other. Returns when there is none.
     void raise_first() const;
 
 private:

@@ -1,8 +1,8 @@
 // dead_event: deliveries that could not be taken in, and what becomes of them.
 //
-// The one idea: a dead event is sent through ingest_delivery() again, as if it came now. A try
-// that fails leaves it where it is, with the new problem and a longer wait; what was resolved stays
-// as an audit until it is pruned.
+// The one idea: a dead event is sent through ingest_delivery() again, as if it came now. When the
+// retry fails, the row gets the new problem and a longer wait; a resolved row stays for audits
+// until it is pruned.
 
 #include "entry/intake/dead_event.hpp"
 
@@ -100,7 +100,7 @@ void retry(Intaking* in, const core::Uuid& id) {
     if (stored.headers)
         in->headers = copied_jsonb(*stored.headers);
     if (!stored.payload) {
-        set_problem(in, "missing_field", "the message is not there any more", {});
+        set_problem(in, "missing_field", "the payload was erased", {});
         return;
     }
     const pg::JsonbDatum payload = copied_jsonb(*stored.payload);

@@ -25,9 +25,9 @@ void check_revenue(const NewEvent& event) {
     const char* detail = psprintf("revenue_cents is " INT64_FORMAT ".", cents);
     if (type == "touch") {
         if (cents != 0)
-            raise_invalid("a touch has no revenue", detail, "Leave revenue_cents out.");
+            raise_invalid("a touch cannot have revenue", detail, "Leave revenue_cents out.");
         if (!event.channel)
-            raise_invalid("a touch needs a channel", "channel is null.",
+            raise_invalid("a touch must have a channel", "channel is null.",
                           "Pass the channel it came through.");
     } else if (type == "conversion") {
         if (cents <= 0)
@@ -41,10 +41,11 @@ void check_revenue(const NewEvent& event) {
         raise_invalid(
             "unknown event type",
             psprintf("event_type is \"%.*s\".", static_cast<int>(type.size()), type.data()),
-            "It is one of touch, conversion, refund.");
+            "The type is one of touch, conversion, refund.");
     }
     if ((type == "refund") != event.refund_of.has_value())
-        raise_invalid("a refund, and only a refund, names a conversion",
+        raise_invalid(event.refund_of ? "only a refund can name a refunded conversion"
+                                      : "a refund must name the refunded conversion",
                       event.refund_of ? "refund_of is given." : "refund_of is null.",
                       event.refund_of ? "Leave refund_of out, or ingest the event as a refund."
                                       : "Pass the id of the refunded conversion as refund_of.");
@@ -82,7 +83,7 @@ NewEvent read_event(FunctionCallInfo fcinfo) {
     if (TIMESTAMP_NOT_FINITE(time) || pg::unix_milliseconds(time) < 0)
         raise_invalid("occurred_at is out of range",
                       psprintf("occurred_at is %s.", timestamptz_to_str(time)),
-                      "It must be finite and not before 1970.");
+                      "The time must be finite and not before 1970.");
     const auto payload = pg::argument<std::optional<pg::JsonbDatum>>(fcinfo, 10, "raw_payload");
     if (payload)
         event.raw_payload = redacted(*payload);
@@ -125,8 +126,8 @@ std::optional<core::Uuid> keyed_id(const NewEvent& event) {
     return id;
 }
 
-/// Inserts the event, unless its key or id is in the way; returns its id. An event without a key
-/// gets an id of version 7.
+/// Inserts the event and returns its id; none when an event with its key or id exists. An event
+/// without a key gets an id of version 7.
 std::optional<core::Uuid> insert_event(const NewEvent& event, const std::optional<core::Uuid>& id) {
     using Id = std::optional<core::Uuid>;
     static constinit pg::Statement<core::Uuid(core::Uuid, std::string_view, std::string_view,
@@ -147,7 +148,8 @@ std::optional<core::Uuid> insert_event(const NewEvent& event, const std::optiona
         .first();
 }
 
-/// The event that has the id which the key gives: its own key may have been changed since.
+/// The event with this id, which was computed from a key. Its key may be another one now, because
+/// somebody has updated it.
 std::optional<StoredEvent> find_by_id(const core::Uuid& tenant_id, const core::Uuid& id) {
     static constinit pg::Statement<StoredEvent(core::Uuid, core::Uuid)> find{R"sql(
         SELECT id, event_type, revenue_cents, refund_of
@@ -172,7 +174,8 @@ bool has_same_content(const NewEvent& event, const StoredEvent& stored) {
            stored.refund_of == event.refund_of;
 }
 
-/// What is left of a locked conversion, when that is less than the refund takes.
+/// What is left of the conversion, in cents, when that is less than the refund takes; none when it
+/// is enough. The conversion is locked.
 std::optional<core::Cents> find_shortage(const NewEvent& refund) {
     static constinit pg::Statement<std::tuple<core::Cents, bool>(core::Uuid, core::Uuid,
                                                                  core::Cents)>
@@ -185,7 +188,7 @@ std::optional<core::Cents> find_shortage(const NewEvent& refund) {
               WHERE c.tenant_id = $1 AND c.id = $2) l)sql"};
     const auto row =
         find.run_latest(refund.tenant_id, *refund.refund_of, refund.revenue_cents).first();
-    if (!row) // the insert says what is wrong
+    if (!row) // there is no such conversion: the foreign key of the refund raises the error
         return std::nullopt;
     const auto [left, is_enough] = *row;
     return is_enough ? std::nullopt : std::optional(left);
@@ -199,7 +202,7 @@ std::optional<core::Cents> find_shortage(const NewEvent& refund) {
     };
     ereport(ERROR,
             (errcode(ERRCODE_UNIQUE_VIOLATION),
-             errmsg("event \"%.*s\" is already known with other content",
+             errmsg("event \"%.*s\" already exists with other content",
                     static_cast<int>(key.size()), key.data()),
              errdetail("Stored is event %s, a %.*s%s of " INT64_FORMAT
                        " cents; given is a %.*s%s of " INT64_FORMAT " cents.",
@@ -207,7 +210,7 @@ std::optional<core::Cents> find_shortage(const NewEvent& refund) {
                        stored.event_type.data(), of(stored.refund_of), stored.revenue_cents,
                        static_cast<int>(event.event_type.size()), event.event_type.data(),
                        of(event.refund_of), event.revenue_cents),
-             errhint("A change of the amount is a refund or another event with its own key."),
+             errhint("Ingest a change of the amount as a refund, or as an event with another key."),
              err_generic_string(PG_DIAG_SCHEMA_NAME, "attribution"),
              err_generic_string(PG_DIAG_TABLE_NAME, "attribution_events"),
              err_generic_string(PG_DIAG_CONSTRAINT_NAME, "event_content_is_unchanged")));
@@ -239,17 +242,17 @@ IngestResult ingest(const NewEvent& event, OverRefund over_refund) {
     const std::optional<core::Uuid> id = keyed_id(event);
     if (event.refund_of) {
         lock_conversion(event.tenant_id, *event.refund_of);
-        // A refund that is known already takes nothing.
+        // A refund that is stored already takes nothing more.
         if (over_refund == OverRefund::returned && !find_stored_event(event, id)) {
             if (const auto left = find_shortage(event)) {
                 result.outcome = IngestOutcome::over_refund;
-                result.left_to_refund = *left;
+                result.refundable_cents = *left;
                 return result;
             }
         }
     }
-    // A row that was in the way of the insert and is not there any more was deleted in between:
-    // the insert is tried again.
+    // When the insert meets an event of the same key or id, and that event is not found afterwards,
+    // it was deleted in between: the insert is tried again.
     constexpr int max_tries = 10;
     for (int tries = 0; tries < max_tries; ++tries) {
         if (const std::optional<core::Uuid> inserted = insert_event(event, id)) {

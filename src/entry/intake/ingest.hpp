@@ -1,4 +1,4 @@
-// ingest: the one way by which an event comes in, for whoever brings it.
+// ingest: stores events. ingest_event() and the webhooks both store their events through it.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct NewEvent {
     std::optional<pg::JsonbDatum> raw_payload = {}; // without personal data
 };
 
-/// What became of an event. The first two are good; the others changed nothing.
+/// What became of an event. Only `ingested` has stored something.
 enum class IngestOutcome : std::uint8_t {
     ingested,
     duplicate,
@@ -44,8 +44,8 @@ struct StoredEvent {
 
 struct IngestResult {
     IngestOutcome outcome;
-    StoredEvent event;          // ingested: only its id; over_refund: nothing
-    core::Cents left_to_refund; // over_refund: what is left of the conversion
+    StoredEvent event;            // ingested: only its id; over_refund: nothing
+    core::Cents refundable_cents; // over_refund: what is left of the conversion
 };
 
 /// What a refund of more than is left leads to: IngestOutcome::over_refund, or the error of the

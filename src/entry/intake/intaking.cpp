@@ -34,7 +34,8 @@ Currency currency_of(const core::Uuid& tenant_id) {
     return *currency;
 }
 
-/// What became of a notice; the delivery as a whole is named after the first event that came in.
+/// Records the outcome of a notice. The event of the delivery is the first one that was ingested,
+/// else the first one that was known already.
 void record_outcome(Intaking* in, DeliveryOutcome outcome, const core::Uuid& event_id) {
     if (!in->event_id ||
         (outcome == DeliveryOutcome::ingested && in->outcome < DeliveryOutcome::ingested))
@@ -46,7 +47,7 @@ void record_duplicate(Intaking* in, const core::Uuid& event_id) {
     record_outcome(in, DeliveryOutcome::duplicate, event_id);
 }
 
-/// What became of an event of the delivery.
+/// Records what became of an event of the delivery, as its outcome or its problem.
 void record_result(Intaking* in, const NewEvent& event, const IngestResult& result) {
     switch (result.outcome) {
     case IngestOutcome::ingested:
@@ -69,7 +70,7 @@ void record_result(Intaking* in, const NewEvent& event, const IngestResult& resu
         set_problem(in, "over_refund",
                     psprintf("the refund takes " INT64_FORMAT " cents, " INT64_FORMAT
                              " are left of the conversion",
-                             -event.revenue_cents, result.left_to_refund),
+                             -event.revenue_cents, result.refundable_cents),
                     {});
         break;
     }
@@ -152,9 +153,9 @@ std::optional<StoredEvent> find_conversion(Intaking* in, const core::Notice& not
             found = find_by_correlation_id(in->tenant_id, notice.conversion_correlation_id_2);
     }
     if (!found) {
-        set_problem(in, "unknown_original", "the event it refers to is not known", key);
+        set_problem(in, "unknown_original", "the refunded conversion is not known", key);
     } else if (found->event_type != "conversion") {
-        set_problem(in, "unknown_original", "the event it refers to is no conversion", key);
+        set_problem(in, "unknown_original", "the refunded event is not a conversion", key);
         found.reset();
     }
     return found;
@@ -173,8 +174,9 @@ void record_alias(Intaking* in, const core::Notice& notice, const StoredRefund& 
                     {});
 }
 
-/// True when a refund of Stripe was announced before, in this way or the other: then its outcome is
-/// recorded. Else what is new of a sum whose sum before is not known is set as its amount.
+/// True when a refund of Stripe was announced before, by its id or by a sum: then its outcome is
+/// recorded. Otherwise, for a sum whose previous sum is not known, sets the amount of the notice to
+/// what the sum exceeds the stored refunds by.
 bool was_announced(Intaking* in, core::Notice* notice, const core::Uuid& conversion_id) {
     lock_conversion(in->tenant_id, conversion_id);
     const std::string_view key = notice->external_event_id;
@@ -183,7 +185,9 @@ bool was_announced(Intaking* in, core::Notice* notice, const core::Uuid& convers
         return true;
     }
     if (const std::optional<StoredEvent> stored = find_by_external_id(in->tenant_id, key)) {
-        // A sum is its key, whatever is known of the sum before it.
+        // The key of an announcement by sum contains the sum, so an event with this key is the same
+        // announcement. Its amount may differ, because it depends on what was known of the previous
+        // sum.
         if (notice->announced != core::Announced::by_sum)
             return false;
         record_duplicate(in, stored->id);
@@ -220,7 +224,7 @@ void ingest_refund(Intaking* in, core::Notice notice) {
     IngestResult result = ingest(event, OverRefund::returned);
     if (result.outcome == IngestOutcome::over_refund ||
         result.outcome == IngestOutcome::content_changed) {
-        // What came back can be refunded again.
+        // The refund may be one of a returned conversion (stripe_refunds.hpp).
         if (const auto returned_id = find_returned_conversion(event, conversion->id)) {
             event.refund_of = *returned_id;
             result = ingest(event, OverRefund::returned);
@@ -273,9 +277,9 @@ std::optional<Journey> find_journey_with_refund(const core::Uuid& tenant_id,
     return find.run_latest(tenant_id, refund_prefix, conversion_key).first();
 }
 
-/// The journey of the conversion whose refund failed at Stripe; none when the refund is not known,
-/// with the problem where that is one. A refund that is known only as a part of a sum gets its id
-/// as an alias.
+/// The journey of the conversion whose refund failed at Stripe; none when the refund is not stored.
+/// That is a problem when the conversion is unknown or the refund waits as a dead event. A refund
+/// that is stored only as a part of a sum gets its id as an alias.
 std::optional<Journey> find_journey_of_failed_refund(Intaking* in, const core::Notice& notice) {
     // Another delivery may be announcing the refund.
     const std::optional<StoredEvent> conversion = find_conversion(in, notice);
@@ -305,7 +309,7 @@ void ingest_reversal(Intaking* in, const core::Notice& notice) {
     } else if (notice.refund_must_be_known) {
         journey = find_refunded_journey(in->tenant_id, notice.refund_id);
         if (!journey)
-            set_problem(in, "unknown_original", "the event it refers to is not known",
+            set_problem(in, "unknown_original", "the refund that was reversed is not known",
                         notice.refund_id);
     } else {
         journey = find_journey_with_refund(in->tenant_id, notice.conversion_id, notice.refund_id);
@@ -320,8 +324,8 @@ void ingest_reversal(Intaking* in, const core::Notice& notice) {
 
 // --- reading -------------------------------------------------------------------------------------
 
-/// Parses a body; false, with the problem, when it is no JSON that can be stored. What jsonb does
-/// not hold is a NUL, a number beyond numeric, and what is nested deeper than the stack.
+/// Parses a body; false, with the problem, when it is no JSON or none that jsonb can hold. A jsonb
+/// holds no NUL, no number beyond numeric, and nothing that is nested deeper than the stack allows.
 bool parse_json(std::string_view body, Datum* jsonb, core::Problem* problem) {
     const char* text = pnstrdup(body.data(), body.size());
     ErrorData* failure =
@@ -336,14 +340,15 @@ bool parse_json(std::string_view body, Datum* jsonb, core::Problem* problem) {
     return false;
 }
 
-/// As much of a value as the detail of a dead event shows, in whole characters.
+/// The first 100 bytes of a value, cut at a character: the detail of a dead event shows no more.
 std::string_view shown(std::string_view value) {
     constexpr int max_bytes = 100;
     const int length = pg_mbcliplen(value.data(), static_cast<int>(value.size()), max_bytes);
     return value.substr(0, static_cast<std::size_t>(length));
 }
 
-/// The core decodes URLs as UTF-8; in a database with another encoding that may be no text.
+/// The text, or an empty one when it is not valid in the encoding of the database: the core decodes
+/// URLs as UTF-8.
 std::string_view valid_or_none(std::string_view text) {
     return pg_verifymbstr(text.data(), static_cast<int>(text.size()), true) ? text
                                                                             : std::string_view();

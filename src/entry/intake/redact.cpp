@@ -1,7 +1,7 @@
 // redact: personal data is removed before anything is stored, and from what is stored.
 //
-// The one idea: keys that hold names and addresses go, wherever they stand in a message. What the
-// readers of webhooks look at is not among them, so a message that was stored can be read again.
+// The one idea: keys that hold names and addresses are removed, wherever they stand in a message.
+// The readers of webhooks use none of these keys, so a message that was stored can be read again.
 
 #include "entry/intake/redact.hpp"
 
@@ -17,7 +17,8 @@ namespace attribution::entry {
 
 char* redacted_keys_setting = nullptr;
 
-// Of Shopify, Stripe, PayPal and WooCommerce; and what others call the same.
+// Keys that Shopify, Stripe, PayPal and WooCommerce use for personal data, and usual other names of
+// such keys.
 const char* const default_redacted_keys =
     "email,email_address,contact_email,customer_email,receipt_email,billing_email,payer_email,"
     "phone,phone_number,mobile,telephone,"

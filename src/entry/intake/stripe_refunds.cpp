@@ -26,9 +26,10 @@ consteval SqlPart<first + second - 1> operator+(const SqlPart<first>& a, const S
     return both;
 }
 
-// $2, a conversion of tenant $1, and its returned conversions. The key of a returned conversion is
-// that of its refund with another word in it. OFFSET 0: one look-up in an index after the other,
-// whatever the statistics were when the plan was made.
+// The conversion $2 of tenant $1, and its returned conversions. The key of a returned conversion is
+// that of its refund with refund_failed in place of refund, or dispute_won in place of dispute.
+// OFFSET 0 makes each LATERAL a look-up in an index, whatever the statistics were when the plan was
+// made.
 constexpr SqlPart with_returned = R"sql(
         WITH RECURSIVE returned (id) AS (
             SELECT $2
@@ -134,7 +135,8 @@ void add_alias(const core::Uuid& tenant_id, std::string_view key, const core::Uu
     static constinit pg::Statement<void(core::Uuid, std::string_view, core::Uuid)> insert{R"sql(
         INSERT INTO attribution.event_aliases (tenant_id, external_event_id, event_id)
         VALUES ($1, $2, $3))sql"};
-    // The foreign key looks with the snapshot of the transaction, and would find nothing.
+    // Where the snapshot of the transaction does not see the event, the foreign key would not find
+    // it either, and would raise 23503, which clients do not retry.
     if (find.run(tenant_id, event_id) == 0)
         ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
                         errmsg("could not serialize access: another delivery has just announced "

@@ -2,13 +2,13 @@
 //
 // The one idea: Stripe announces a refund by its own id (stripe:refund:RE), and as a part of the
 // sum that is refunded of a charge (stripe:refunded:CH:SUM). Both are one event with two keys: the
-// key that came first is the event's, the other one is an alias of it. Which announcements belong
-// together is told by their amounts alone, so refunds of one amount stand for each other; whoever
-// looks for them holds the lock of the conversion.
+// key that came first is the event's, the other one is an alias of it. Only the amounts show which
+// announcements belong together, so refunds of the same amount are interchangeable. The functions
+// here are called under the lock of the conversion.
 //
 // A refund whose money came back, of Stripe or another provider, is a conversion of its own, a
-// returned one, which can be refunded again: what is said here of the refunds of a conversion goes
-// for those of its returned conversions, too.
+// returned one, which can be refunded again. Below, the refunds of a conversion include those of
+// its returned conversions.
 #pragma once
 
 #include <optional>
@@ -41,7 +41,7 @@ std::optional<core::Uuid> find_announced_once(const core::Uuid& tenant_id,
                                               const core::Uuid& conversion_id, core::Cents cents,
                                               std::string_view prefix);
 
-/// What Stripe refunds of a conversion are stored.
+/// The sum of the refunds of Stripe that are stored for a conversion.
 struct RefundedSum {
     using Columns = std::tuple<core::Cents, core::Uuid>;
     core::Cents cents; // of those that did not fail; above zero
@@ -55,8 +55,8 @@ std::optional<RefundedSum> find_refunded_sum(const core::Uuid& tenant_id,
 std::optional<core::Uuid> find_returned_conversion(const NewEvent& refund,
                                                    const core::Uuid& conversion_id);
 
-/// Whether a refund of Stripe that succeeded waits as a dead event. A dead event that says of the
-/// refund that it failed does not count.
+/// True when the announcement of a refund of Stripe that succeeded waits as a dead event.
+/// Announcements that the refund failed do not count.
 bool is_refund_dead(const core::Uuid& tenant_id, std::string_view refund_key);
 
 } // namespace attribution::entry

@@ -1,4 +1,5 @@
-// webhook: deliveries of providers become events, and what cannot becomes a dead event.
+// webhook: deliveries of providers become events; those that cannot be read or ingested become dead
+// events.
 
 #include "entry/intake/dead_event.hpp"
 #include "entry/intake/intaking.hpp"

@@ -114,7 +114,7 @@ std::optional<core::Uuid> current_tenant() {
         return set;
     if (bound.is_contradictory)
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("roles bound to different tenants act together"),
+                        errmsg("cannot combine roles that are bound to different tenants"),
                         errhint("Use one bound role in a session.")));
     if (set && *set != bound.tenant_id)
         ereport(ERROR,
@@ -246,8 +246,9 @@ ATTRIBUTION_FUNCTION(attribution_touch_updated_at) {
     const TriggerData* trigger = pg::trigger_data(fcinfo, "touch_updated_at");
     if (!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
         !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("touch_updated_at() must be called before an update of a row")));
+        ereport(ERROR,
+                (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                 errmsg("touch_updated_at() must be called by a BEFORE UPDATE row trigger")));
     const TupleDesc description = RelationGetDescr(trigger->tg_relation);
     int column = pg::column_number(trigger->tg_relation, "updated_at", TIMESTAMPTZOID);
     Datum now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());

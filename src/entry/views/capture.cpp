@@ -1,8 +1,8 @@
 // capture: statement triggers that log what a refresh must look at, in the writer's transaction.
 //
-// Each view has a trigger function of its own. It reads the rows before and after the change, keeps
-// each key once, and appends the keys to the log of the view: by mv_allocation_summary the keys of
-// the rows, by mv_realtime_revenue also by how much the sums of each tenant changed, by
+// Each view has a trigger function of its own. It reads the rows before and after the change and
+// appends each key once to the log of the view: for mv_allocation_summary the (tenant, event, model
+// version) of the rows, for mv_realtime_revenue the tenants with the changes of their sums, for
 // mv_reconciliation_status the tenants.
 
 #include <algorithm>
@@ -96,8 +96,8 @@ struct SummaryEntry {
     } key;
 };
 
-/// The model versions of one statement, by number. They are looked through, so there is room for a
-/// few.
+/// The model versions of one statement, by number. A number is found by a linear search, so only a
+/// few are held at a time.
 struct ModelVersions {
     static constexpr std::uint32_t limit = 64;
     std::array<std::string_view, limit> texts;
@@ -136,7 +136,7 @@ void capture_summary(const TriggerData* trigger, Relation log) {
     const auto& columns = columns_of<column_count>(
         sources, trigger->tg_relation, [&](std::array<int, column_count>& numbers) {
             Relation relation = trigger->tg_relation;
-            // Events themselves: their revenue is that of all their model versions.
+            // The row is an event: its revenue concerns all its model versions.
             const bool of_events = !has_column(relation, "event_id");
             numbers[tenant] = pg::column_number_of<core::Uuid>(relation, "tenant_id");
             numbers[event] =
@@ -230,7 +230,8 @@ void capture_revenue(const TriggerData* trigger, Relation log) {
             write_revenue(log, &keys);
         const auto tenant_id = pg::column_value<core::Uuid>(row, columns[tenant]);
         if (columns[revenue] == 0) {
-            // A tenant itself changes no sum, but its row in the view.
+            // A change of the tenant's own row changes no sum: the log gets a row with zeros, so
+            // that the tenant's row in the view is computed again.
             keys.find({.tenant_id = tenant_id});
             return;
         }
@@ -301,7 +302,8 @@ Datum capture_change(FunctionCallInfo fcinfo, const char* function_name,
     const TriggerData* trigger = pg::trigger_data(fcinfo, function_name);
     if (!has_changed_rows(trigger))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("%s() needs the rows before and after the change", function_name)));
+                        errmsg("%s() must be called with the rows before and after the change",
+                               function_name)));
     if (Relation log = open_log_to_append(view_of(trigger->tg_trigger)); log != nullptr) {
         capture(trigger, log);
         table_close(log, NoLock);
@@ -310,7 +312,6 @@ Datum capture_change(FunctionCallInfo fcinfo, const char* function_name,
 }
 
 } // namespace
-
 } // namespace attribution::entry
 
 using namespace attribution;

@@ -1,6 +1,6 @@
-// The rule: the tables below a view have just the triggers that tracked_views requires, each once,
-// enabled as they were installed, on whole tables, and calling the C functions of this module. A
-// trigger too many is as wrong as one too few, since sums would be logged twice.
+// The rule: the tables that a view reads have the triggers that tracked_views requires, each once,
+// enabled as they were installed, on whole tables, and calling the C functions of this module. One
+// trigger too many is as wrong as one too few, since it would log sums twice.
 
 #include "entry/views/capture_triggers.hpp"
 

@@ -1,4 +1,5 @@
-// Whether the triggers below a view, and the functions they call, are those that were installed.
+// capture_triggers: whether the triggers on the tables of a view, and the functions they call, are
+// those that were installed.
 #pragma once
 
 #include "entry/views/tracked_view.hpp"

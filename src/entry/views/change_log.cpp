@@ -25,11 +25,11 @@ constexpr double log_row_bytes = 75;
 struct LogMemory {
     pg::Cached layout;
 
-    // Up to this size, but not past the limit, this backend has found that the log is to be kept,
-    // and appends without another look. To log in vain does no harm. It looks again once the log,
-    // the states or the doubts were made anew, as by a REFRESH.
-    pg::Cached look;
-    BlockNumber kept_up_to = 0;
+    // Up to this size, but not past the limit, the backend appends without asking again whether the
+    // log is needed: it was when the backend asked last, and rows in a log that is not needed do no
+    // harm. A REFRESH of the log, the states or the doubts makes the backend ask again.
+    pg::Cached answer;
+    BlockNumber needed_up_to = 0;
 };
 constinit LogMemory log_memory[tracked_view_count];
 
@@ -38,9 +38,9 @@ double statistic_of(PGFunction statistic, Oid relation) {
         DatumGetInt64(DirectFunctionCall1(statistic, ObjectIdGetDatum(relation))));
 }
 
-/// True when the log has reached attribution.change_log_limit. Dead rows take space until they are
-/// vacuumed, and say nothing of what waits: so the rows count as well, as far as the statistics
-/// know them.
+/// True when the log has reached attribution.change_log_limit. Its size alone does not say so,
+/// because dead rows take space until they are vacuumed: the number of live rows, as the statistics
+/// have it, must reach the limit as well.
 bool is_full(Relation log, BlockNumber blocks) {
     const double limit = change_log_limit_mb * 1048576.0;
     const double size = static_cast<double>(blocks) * BLCKSZ;
@@ -53,8 +53,9 @@ bool is_full(Relation log, BlockNumber blocks) {
     return rows * log_row_bytes > limit || size > 8 * limit;
 }
 
-/// True when a log of this size is to be appended to; raises a doubt when it is full.
-bool is_worth_keeping(const TrackedView& view, Relation log, BlockNumber blocks) {
+/// True when a log of this size must be appended to. False when the next refresh computes the whole
+/// view anyway; a full log becomes such a case, by a doubt that is raised here.
+bool is_log_needed(const TrackedView& view, Relation log, BlockNumber blocks) {
     const WriterStanding standing = ask_to_leave_out(view);
     if (standing.may_leave_out())
         return false;
@@ -70,18 +71,18 @@ Relation open_log_to_append(const TrackedView& view) {
     LogMemory& memory = log_memory[number_of(view)];
     Relation log = open_stored(view.log, view.log_columns, memory.layout, RowExclusiveLock);
     pg::check_has_no_index(log);
-    memory.look.ensure([&] {
-        memory.kept_up_to = 0;
-        memory.look.depend_on(RelationGetRelid(log));
-        memory.look.depend_on(pg::own_relation("refresh_state"));
-        memory.look.depend_on(pg::own_relation("refresh_doubts"));
+    memory.answer.ensure([&] {
+        memory.needed_up_to = 0;
+        memory.answer.depend_on(RelationGetRelid(log));
+        memory.answer.depend_on(pg::own_relation("refresh_state"));
+        memory.answer.depend_on(pg::own_relation("refresh_doubts"));
     });
     const BlockNumber limit = static_cast<BlockNumber>(change_log_limit_mb) * blocks_per_mb;
     const BlockNumber blocks = RelationGetNumberOfBlocks(log);
-    if (blocks <= std::max(small_log_blocks, std::min(memory.kept_up_to, limit)))
+    if (blocks <= std::max(small_log_blocks, std::min(memory.needed_up_to, limit)))
         return log;
-    if (is_worth_keeping(view, log, blocks)) {
-        memory.kept_up_to = blocks + small_log_blocks;
+    if (is_log_needed(view, log, blocks)) {
+        memory.needed_up_to = blocks + small_log_blocks;
         return log;
     }
     table_close(log, NoLock);

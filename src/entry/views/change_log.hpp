@@ -16,7 +16,8 @@ Relation open_log_to_append(const TrackedView& view);
 /// Opens the log of the view, to consume it. Close it with NoLock.
 Relation open_log_to_consume(const TrackedView& view);
 
-/// Takes the rows that the snapshot sees out of the log, into `changes` unless that is nullptr.
+/// Deletes the rows that the snapshot sees from the log, and copies them into `changes` unless that
+/// is nullptr.
 void consume_log(Relation log, Snapshot snapshot, Tuplestorestate* changes);
 
 } // namespace attribution::entry

@@ -10,8 +10,9 @@ namespace attribution::entry {
 /// How many keys of one statement are held at a time: 2.4 MB, and as much for finding them.
 inline constexpr int max_held_keys = 1 << 16;
 
-/// Entries of a statement by their member `key`, in the order in which the keys came. A few are
-/// looked through, many are found by hash. Everything is in the memory context of the first entry.
+/// Entries of a statement by their member `key`, in the order in which the keys came. Few entries
+/// are found by a linear search, many by a hash table. Everything is in the memory context of the
+/// first entry.
 template <class Entry>
 struct ChangedKeys {
     using Key = decltype(Entry::key);
@@ -44,7 +45,7 @@ struct ChangedKeys {
         return append(key);
     }
 
-    /// Forgets the entries; their memory is used again.
+    /// Removes the entries; their memory is used again.
     void clear() {
         if (places != nullptr)
             hash_destroy(places);

@@ -1,4 +1,5 @@
-// Triggers that raise doubts: something happens below a view that its log does not tell.
+// doubt: triggers that raise a doubt about a view when its tables change in a way that its log does
+// not contain.
 
 #include "entry/views/view_state.hpp"
 #include "pg/own.hpp"
@@ -19,15 +20,16 @@ void doubt_table(const TriggerData* trigger) {
         raise_doubt(view, DoubtKind::altered, psprintf("%s was changed", table));
 }
 
-/// After a REFRESH by hand. A view may have older contents now, a log has lost what waited in it,
-/// and without the doubts nobody knows what is in doubt. Without the states every view is.
+/// After a REFRESH by hand: of a view, which may have older contents now; of a log, which has lost
+/// its changes; or of refresh_doubts, after which any view may have been in doubt. A REFRESH of
+/// refresh_state needs no doubt, because a view without a state is unknown.
 void doubt_refreshed(const RefreshMatViewStmt* refresh) {
     const Oid relation = RangeVarGetRelid(refresh->relation, NoLock, true);
     const Oid doubts = pg::find_own_relation("refresh_doubts");
     if (!OidIsValid(relation) || !OidIsValid(doubts) || relation == view_in_refresh)
         return;
     if (relation == doubts)
-        forget_raised_doubts();
+        reset_raised_doubts();
     for (const TrackedView& view : tracked_views)
         if (relation == doubts || relation == pg::find_own_relation(view.name) ||
             relation == pg::find_own_relation(view.log))
@@ -42,7 +44,8 @@ void doubt_refreshed(const RefreshMatViewStmt* refresh) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_is_replicated_row) {
-    // Not what session_replication_role says: its sessions fire the statement triggers as well.
+    // session_replication_role is not asked: sessions that set it fire the statement triggers as
+    // well.
     PG_RETURN_BOOL(IsLogicalWorker());
 }
 

@@ -1,9 +1,9 @@
 // refresh: materialized views that a scheduler keeps fresh, at a cost that follows the change.
 //
 // Lock first, then look. PostgreSQL's REFRESH takes its snapshot before it waits for the lock: a
-// refresher that waited overwrites newer contents with older ones. Here the lock on the view is
-// taken in a step of its own, then a snapshot, and everything that follows reads as of it: whether
-// the view is known, the log, the tables.
+// refresher that waited would overwrite newer contents with older ones. Here the lock on the view
+// is taken in a step of its own, then a snapshot, and everything that follows reads as of it:
+// whether the view is known, the log, the tables.
 //
 // A failure of the refresh itself is a result: it is undone by a subtransaction, logged, and
 // reported as a warning, so that refresh_all() goes on.
@@ -18,7 +18,6 @@
 #include "pg/own.hpp"
 #include "pg/procedure.hpp"
 #include "pg/statement.hpp"
-#include "pg/tuple.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -62,12 +61,12 @@ bool has_key(Relation view) {
 /// Why a refresh must be of the whole view.
 struct Doubt {
     const char* reason;      // nullptr: it can be incremental
-    const char* captured_by; // where it can: the triggers that log for the view
+    const char* captured_by; // describe_capture(): the triggers that log for the view
 };
 
 /// Inside an SPI connection.
 Doubt doubt_of(const TrackedView& tracked, Relation view, Snapshot snapshot) {
-    // The triggers are read after the snapshot was taken: those that changed before it are noticed.
+    // The triggers are read after the snapshot was taken, so any change of them before it is seen.
     const Capture capture = describe_capture(tracked);
     const char* reason = nullptr;
     if (!RelationIsPopulated(view))
@@ -81,9 +80,10 @@ Doubt doubt_of(const TrackedView& tracked, Relation view, Snapshot snapshot) {
     return {.reason = reason, .captured_by = capture.description};
 }
 
-/// Refuses what would count a change twice: a statement of this session is writing to the table
-/// whose amounts are added up, which this refresh sees already, and logs that at its end. Keys may
-/// be computed twice.
+/// Refuses a refresh while a statement of this session is writing to the table whose amounts the
+/// log carries: the refresh would see rows that the statement logs only at its end, and the next
+/// refresh would add them a second time. Views whose logs have keys need no such check, because a
+/// key may be computed twice.
 void check_sums_not_in_use(const TrackedView& view) {
     if (view.summed_table == nullptr)
         return;
@@ -93,14 +93,15 @@ void check_sums_not_in_use(const TrackedView& view) {
 }
 
 /// Locks what a refresh reads and writes besides the view itself, before it takes its snapshot: a
-/// table that ALTER TABLE rewrites looks empty to older snapshots. Returns why not all rows below
-/// the view are followed; nullptr when they are.
+/// table that ALTER TABLE rewrites looks empty to older snapshots. Returns why the triggers do not
+/// see all rows that the view reads; nullptr when they do.
 const char* lock_sources(const TrackedView& view) {
     const char* reason = nullptr;
     for (const char* name : view.tables) {
         Relation table = table_open(pg::own_relation(name), AccessShareLock);
         if (table->rd_rel->relhassubclass)
-            reason = psprintf("tables inherit from %s, and nothing follows their rows", name);
+            reason =
+                psprintf("tables inherit from %s, and no trigger logs changes of their rows", name);
         table_close(table, NoLock);
     }
     for (const char* name : {view.log, "refresh_state", "refresh_doubts"})
@@ -135,9 +136,9 @@ void refresh_view(Oid view_id, Mode wanted, Run* run) {
     if (mode == Mode::incremental) {
         if (!is_known)
             ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                            errmsg("what changed since the last refresh of %s is not known",
-                                   run->view->name),
-                            errdetail("The reason: %s.", doubt.reason),
+                            errmsg("cannot refresh %s incrementally", run->view->name),
+                            errdetail("It is not known what changed since its last refresh: %s.",
+                                      doubt.reason),
                             errhint("Use mode auto, which refreshes it as a whole this time.")));
         refresh_incrementally(view, snapshot, doubt.captured_by, run);
     }
@@ -176,16 +177,13 @@ RETURNING l
     const auto rows =
         insert.run(run.view->name, run.mode, run.rows_changed, pg::Timestamptz{run.started_at},
                    GetCurrentTimestamp() - run.started_at, run.outcome, error);
-    const HeapTupleHeader row = pg::row_of(rows[0].datum);
-    const MemoryContext before = MemoryContextSwitchTo(caller_memory);
-    const Datum copy = datumCopy(HeapTupleHeaderGetDatum(row), false, -1);
-    MemoryContextSwitchTo(before);
+    const Datum copy = pg::copied(rows[0], caller_memory);
     SPI_finish();
     return copy;
 }
 
-/// Takes the view for this transaction, which is its only refresher from now to its end, and
-/// refreshes it; false when another one is at work.
+/// Locks the view for this transaction, which is its only refresher until it ends, and refreshes
+/// it; false when another session is refreshing it.
 bool refresh_if_alone(Mode mode, Run* run) {
     const Oid view = pg::find_own_relation(run->view->name);
     if (!OidIsValid(view))
@@ -266,17 +264,18 @@ ATTRIBUTION_FUNCTION(attribution_refresh) {
     const entry::TrackedView& view = entry::read_view_name(view_name);
     const entry::Mode mode = entry::read_mode(mode_argument);
     if (IsolationUsesXactSnapshot())
-        ereport(ERROR,
-                (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-                 errmsg("refresh() needs isolation level READ COMMITTED"),
-                 errdetail("The snapshot of this transaction would make an old state of the view."),
-                 errhint("Call it in a transaction of its own.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+             errmsg("refresh() must run at isolation level READ COMMITTED"),
+             errdetail("The view would get the state that the snapshot of this transaction sees."),
+             errhint("Call it in a transaction of its own.")));
     PG_RETURN_DATUM(entry::refresh_and_log(view, mode));
 }
 
 ATTRIBUTION_FUNCTION(attribution_refresh_all) {
-    // Each step asks for the right to call refresh(), which acts as its owner; a procedure that
-    // commits can do neither itself.
+    // Each step calls refresh() in SQL, which checks the caller's right to it and runs it as its
+    // owner. A procedure that commits cannot be SECURITY DEFINER itself.
     static constinit pg::Statement<void(std::string_view, std::string_view)> refresh{
         R"sql(SELECT 1 FROM attribution.refresh($1, $2) AS l)sql", pg::Plan::chosen};
     PreventCommandIfReadOnly("refresh_all()");

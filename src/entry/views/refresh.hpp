@@ -1,5 +1,4 @@
-// One run of refresh(): what its parts, the incremental refresh and the refresh of the whole view,
-// share.
+// refresh: what the incremental refresh and the refresh of the whole view share.
 #pragma once
 
 #include "entry/views/tracked_view.hpp"
@@ -18,7 +17,7 @@ struct Run {
     const char* error;
 };
 
-/// Why a view is in doubt that has a row which its log cannot follow
+/// The doubt about a view that has a row which its log cannot follow
 /// (TrackedView::unfollowed_rows).
 inline constexpr const char* unfollowed_doubt = "it has allocations whose event is gone";
 
@@ -26,8 +25,8 @@ inline constexpr const char* unfollowed_doubt = "it has allocations whose event 
 Snapshot newest_snapshot();
 
 /// Refreshes a known view by its log, as of the snapshot, which is newer than the lock on the view.
-/// `captured_by` is what the triggers were compared by. Fills in rows_changed. Inside an SPI
-/// connection.
+/// `captured_by` describes the triggers now (describe_capture). Fills in rows_changed. Inside an
+/// SPI connection.
 void refresh_incrementally(Relation view, Snapshot snapshot, const char* captured_by, Run* run);
 
 /// True when an incremental refresh costs less than one of the whole view. Inside an SPI

@@ -46,7 +46,7 @@ void check_difference_columns(TupleDesc found, TupleDesc view) {
         elog(ERROR, "the differences of a view have other columns than the view");
 }
 
-void keep_difference(Relation view, TupleTableSlot* row, Differences* differences) {
+void store_difference(Relation view, TupleTableSlot* row, Differences* differences) {
     if (differences->columns == nullptr) {
         check_difference_columns(row->tts_tupleDescriptor, RelationGetDescr(view));
         const MemoryContext before = MemoryContextSwitchTo(differences->memory);
@@ -120,7 +120,7 @@ void refresh_incrementally(Relation view, Snapshot snapshot, const char* capture
     const pg::CallerRights rights = pg::act_as_restricted_owner(view);
     const int settings = pg::prefer_indexes();
     find_differences.stream_as_of(
-        snapshot, [&](pg::Slot row) { keep_difference(view, row.slot, &differences); });
+        snapshot, [&](pg::Slot row) { store_difference(view, row.slot, &differences); });
     run->rows_changed = write_differences(view, differences, snapshot, &is_followed);
     pg::restore_settings(settings);
     pg::act_as_caller(rights);

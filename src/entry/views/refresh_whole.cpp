@@ -59,8 +59,8 @@ void refresh_whole(Oid view, Mode mode, bool was_known, Run* run) {
     // There are none while the view is known.
     bool can_become_known = was_known || fence_writers(view);
     LockRelationOid(view, mode == Mode::full ? AccessExclusiveLock : ExclusiveLock);
-    // The triggers are read before the snapshot is taken: those that change after it are noticed by
-    // the next refresh.
+    // The triggers are read before the snapshot is taken: the next refresh compares them with this
+    // description, and sees any change of them after the snapshot.
     const Capture capture = describe_capture(tracked);
     Snapshot snapshot = newest_snapshot();
     if (was_known && why_unknown(tracked, snapshot, nullptr) != nullptr) {

@@ -1,5 +1,6 @@
-// Materialized views in which the extension stores what belongs to this server: the logs of
-// changes, the states and the doubts (README.md). Their columns are read and written by number.
+// stored_view: materialized views in which the extension stores what belongs to this server: the
+// logs of changes, the states and the doubts (README.md). Their columns are read and written by
+// number.
 #pragma once
 
 #include <span>
@@ -10,8 +11,8 @@
 namespace attribution::entry {
 
 /// Opens the stored view of this name, and raises 42804 when it has other columns than these.
-/// `layout` remembers that they were checked. The lock is kept until the transaction ends if the
-/// caller closes the relation with NoLock.
+/// `layout` remembers that they were checked. The caller holds the lock until the transaction ends
+/// if it closes the relation with NoLock.
 Relation open_stored(const char* name, std::span<const pg::Column> columns, pg::Cached& layout,
                      LOCKMODE lock);
 

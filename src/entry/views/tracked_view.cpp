@@ -29,8 +29,8 @@ constexpr RequiredTrigger summary_triggers[] = {
 
 constexpr const char* summary_tables[] = {"attribution_allocations", "attribution_events"};
 
-// A logged key without a model version is one of those of its event that are logged with one, or
-// stands for about one.
+// A logged key without a model version stands for all model versions of its event. It is counted as
+// those of them that are logged too, or as one: more are not known without reading the allocations.
 constexpr const char* summary_count_keys = R"sql(
 SELECT coalesce(sum(greatest(e.versions, 1)), 0)::bigint
 FROM (SELECT count(DISTINCT c.model_version) AS versions
@@ -38,12 +38,12 @@ FROM (SELECT count(DISTINCT c.model_version) AS versions
       GROUP BY c.tenant_id, c.event_id) e
 )sql";
 
-// A key without a model version stands for all of the event: those it has and those it had. Keys
-// are looked up in their order, since neighbours share pages. OFFSET 0 keeps the view's query
-// inside the loop over the keys, where indexes find what it reads; outside it would be computed
-// whole. The expression around the model version keeps indexes from finding it: without statistics
-// the one on (tenant_id, model_version) looks as good as those of the event, and reads the whole
-// model version for each key.
+// A key without a model version stands for all model versions of the event: those of its
+// allocations and those of its rows in the view. Keys are looked up in their order, since
+// neighbours share pages. OFFSET 0 keeps the view's query inside the loop over the keys, where
+// indexes find what it reads; outside it would be computed whole. The expression around the model
+// version keeps indexes from finding it: without statistics the one on (tenant_id, model_version)
+// looks as good as those of the event, and reads the whole model version for each key.
 constexpr const char* summary_differences = R"sql(
 SELECT m.ctid AS place,
        q.tenant_id IS NOT NULL AS is_row,
@@ -97,7 +97,8 @@ constexpr pg::Column revenue_log_columns[] = {{"tenant_id", UUIDOID},
                                               {"posting_count", INT8OID},
                                               {"verified_count", INT8OID}};
 
-// The decimals of a currency are those of all its tenants, so a change of them is a doubt.
+// The decimals of a currency concern all tenants that have it, so a change of a currency raises a
+// doubt instead of logging them.
 constexpr RequiredTrigger revenue_triggers[] = {
     {"revenue_ledger", on_insert, Duty::log_rows},
     {"revenue_ledger", on_update, Duty::log_rows},
@@ -114,8 +115,8 @@ constexpr RequiredTrigger revenue_triggers[] = {
 
 constexpr const char* revenue_tables[] = {"revenue_ledger", "tenants", "currencies"};
 
-// The sums of a tenant that has a row are carried on; those of a tenant without one are computed.
-// Columns that are no sums are looked up. OFFSET 0 as above.
+// The logged changes are added to the sums of a tenant that has a row in the view; a tenant without
+// one is computed whole. Columns that are no sums are looked up. OFFSET 0 as above.
 constexpr const char* revenue_differences = R"sql(
 SELECT m.ctid AS place,
        q.tenant_id IS NOT NULL AS is_row,
@@ -218,7 +219,7 @@ constinit const std::array<TrackedView, tracked_view_count> tracked_views = {
       .triggers = revenue_triggers,
       .tables = revenue_tables,
       .summed_table = "revenue_ledger",
-      .count_keys = nullptr, // the whole is the ledger
+      .count_keys = nullptr, // the whole view would read the whole ledger
       .differences = revenue_differences,
       .unfollowed_rows = nullptr},
      {.name = "mv_reconciliation_status",
@@ -251,7 +252,8 @@ const TrackedView& view_of(const Trigger* trigger) {
         trigger->tgnargs > 0 ? find_tracked_view(trigger->tgargs[0]) : nullptr;
     if (view == nullptr)
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("trigger \"%s\" names no materialized view of this extension",
+                        errmsg("first argument of trigger \"%s\" must name a materialized view of "
+                               "this extension",
                                trigger->tgname)));
     return *view;
 }

@@ -1,7 +1,7 @@
 // The materialized views that refresh() maintains, and everything that differs between them.
 //
-// The one idea: one table of views. Whoever asks what a view is like reads its row; nothing else
-// tells views apart. README.md beside this file says how the parts work together.
+// The one idea: one table of views. All that differs between the views is in their rows; no other
+// code compares names of views. README.md beside this file says how the parts work together.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ enum class Duty : std::uint8_t {
     log_rows,         // logs the rows of a statement
     log_altered_rows, // logs a row, but only where its WHEN finds a column altered
     raise_doubt,
-    raise_doubt_if_replicated, // for each row that a publisher sent
+    raise_doubt_if_replicated, // for each row that logical replication applies
 };
 
 /// A trigger that a table below the view must have, for some of INSERT, UPDATE, DELETE and TRUNCATE

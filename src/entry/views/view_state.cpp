@@ -1,6 +1,6 @@
-// A log that nobody consumes must not grow for ever, so a writer may leave its changes out of a log
-// that is not worth keeping: the view is unknown anyway. A refresher that is about to make the view
-// known must not miss that. The fence, an advisory lock on the view, orders the two:
+// A log that nobody consumes must not grow for ever, so a writer may leave its changes out of the
+// log of a view that is unknown anyway. A refresher that is about to make the view known must not
+// miss that. The fence, an advisory lock on the view, orders the two:
 //
 //     writer      takes the fence shared, and only if it is free; then looks whether the view is
 //                 known, under a snapshot newer than that; leaves its changes out and keeps the
@@ -124,9 +124,9 @@ ItemPointerData find_state(Relation state, const TrackedView& view, Snapshot sna
     return place;
 }
 
-/// The (sub)transactions in which this backend last raised a doubt about a view: of any kind, and
-/// of a REFRESH by hand. What comes next in the same transaction need not say it again; rows come
-/// from a publisher one by one.
+/// The (sub)transactions in which this backend last raised a doubt about a view: one of any kind,
+/// and one about a REFRESH by hand. A second doubt in the same transaction is left out, since rows
+/// from a publisher fire their triggers one by one.
 struct RaisedDoubts {
     TransactionId any, by_hand;
 };
@@ -204,8 +204,8 @@ void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refres
     ItemPointerData place = find_state(state, view, snapshot);
     if (!ItemPointerIsValid(&place) && !may_be_new)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("the state of %s is gone", view.name),
-                        errdetail("Somebody refreshed attribution.refresh_state by hand.")));
+                        errmsg("refresh state of %s does not exist", view.name),
+                        errdetail("attribution.refresh_state was refreshed by hand.")));
     Datum values[std::size(state_columns)] = {};
     bool isnull[std::size(state_columns)] = {};
     values[state_view_name - 1] = CStringGetTextDatum(view.name);
@@ -240,12 +240,13 @@ void raise_log_full(const TrackedView& view) {
                  "the log of changes reached attribution.change_log_limit");
 }
 
-void forget_raised_doubts() {
+void reset_raised_doubts() {
     std::fill_n(raised_doubts, tracked_view_count, RaisedDoubts{});
 }
 
 WriterStanding ask_to_leave_out(const TrackedView& view) {
-    // A view that was renamed has no refresher either, and must not make writers fail.
+    // find_own_relation, which raises no error: a view that was renamed has no refresher either,
+    // and must not make writers fail.
     const LOCKTAG fence =
         pg::advisory_lock_on(pg::AdvisoryClass::fence, pg::find_own_relation(view.name));
     if (!pg::try_lock(fence, ShareLock))
@@ -260,8 +261,8 @@ bool fence_writers(Oid view) {
     const LOCKTAG fence = pg::advisory_lock_on(pg::AdvisoryClass::fence, view);
     if (pg::try_lock(fence, ExclusiveLock))
         return true;
-    // The refresher waits in the lock's queue instead of asking again and again: while somebody
-    // waits, no writer gets the lock shared, so that those at work come to an end.
+    // The refresher waits in the lock's queue instead of trying again and again: while it waits, no
+    // other writer gets the lock shared, so that it only waits for the writers that have it.
     ErrorData* failure = pg::attempt([&] {
         pg::limit_lock_wait(1000);
         LockAcquire(&fence, ExclusiveLock, false, false);
