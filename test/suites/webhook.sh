@@ -21,12 +21,26 @@ main() {
          INSERT INTO attribution.tenants (id, name, currency) VALUES
              ('aaaaaaaa-0000-4000-8000-000000000000', 'dollars', 'USD'), ('bbbbbbbb-0000-4000-8000-000000000000', 'shekels', 'ILS')"
     many_sessions
+    other_encoding
     if [ -n "$ATTRIBUTION_DATA" ] && [ -d "$ATTRIBUTION_DATA/data/payloads" ]; then
         samples
     else
         skip 'published samples: neither ATTRIBUTION_DATA nor ../shared has data/payloads'
     fi
     suite_end
+}
+
+# What a URL holds is text where the database can store it, and a name in the database's encoding stays what it is.
+other_encoding() {
+    createdb -E LATIN1 -T template0 webhook_latin1
+    is "$(PGDATABASE=webhook_latin1 PGCLIENTENCODING=UTF8 ask "CREATE EXTENSION attribution;
+            INSERT INTO attribution.tenants (id, name, currency) VALUES ('aaaaaaaa-0000-4000-8000-000000000000', 'dollars', 'USD');
+            SELECT attribution.ingest_webhook('aaaaaaaa-0000-4000-8000-000000000000', 'shopify', 'orders/paid',
+                jsonb_build_object('id', n, 'currency', 'USD', 'total_price', '10.00', 'processed_at', '2026-03-01T00:00:00Z', 'landing_site', url))
+            FROM unnest('{/?utm_source=m%FCller,/?utm_source=müller,/?utm_source=m%00ller}'::text[]) WITH ORDINALITY AS u (url, n)" >/dev/null &&
+        PGDATABASE=webhook_latin1 PGCLIENTENCODING=UTF8 ask "SELECT string_agg(external_event_id || ' ' || coalesce(channel, '-'), ', ' ORDER BY external_event_id)
+            FROM attribution.attribution_events WHERE event_type = 'conversion'")" \
+        'shopify:order:1 müller, shopify:order:2 müller, shopify:order:3 -' 'channels of URLs in a database of another encoding'
 }
 
 # Eight sessions deliver the same 100 orders and their refunds, each in an order of its own and most of them too early.

@@ -16,6 +16,7 @@
 #include "core/arena.hpp"
 #include "core/json.hpp"
 #include "core/webhook/notice.hpp"
+#include "core/webhook/text.hpp"
 
 namespace attribution::core {
 
@@ -28,6 +29,8 @@ struct Delivery {
     Json payload;
     std::string_view currency; // the tenant's, in upper case
     int decimals = 0;          // of that currency
+    /// Whether bytes are text in the encoding of the payload: what a URL holds may be anything.
+    bool (*is_text)(std::string_view bytes) noexcept = is_utf8;
 };
 
 /// Why a delivery cannot be taken in; `code` is empty while nothing is wrong.

@@ -9,10 +9,10 @@ namespace attribution::core {
 namespace {
 
 /// The decoded value of a parameter, in the arena; empty when it is not there or is no text.
-std::string_view query_text(std::string_view query, std::string_view name, Arena& arena) {
-    const std::span<char> buffer = arena.make<char>(longest_notice_text);
+std::string_view query_text(std::string_view query, std::string_view name, DeliveryReader& reader) {
+    const std::span<char> buffer = reader.arena().make<char>(longest_notice_text);
     const std::optional<std::string_view> value = query_parameter(query, name, buffer);
-    return value && is_utf8(*value) ? *value : std::string_view();
+    return value && reader.is_text(*value) ? *value : std::string_view();
 }
 
 } // namespace
@@ -45,13 +45,13 @@ void Origin::read_members(Json object) noexcept {
         read(name, object.at(name).string());
 }
 
-void Origin::read_query(std::string_view query, Arena& arena) {
+void Origin::read_query(std::string_view query, DeliveryReader& reader) {
     for (const std::string_view name : {"channel", "utm_source", "session_id"})
-        read(name, query_text(query, name, arena));
+        read(name, query_text(query, name, reader));
 }
 
-void Origin::read_landing_url(std::string_view url, Arena& arena) {
-    landing_source_ = query_text(url, "utm_source", arena);
+void Origin::read_landing_url(std::string_view url, DeliveryReader& reader) {
+    landing_source_ = query_text(url, "utm_source", reader);
 }
 
 void Origin::apply(Notice& notice) const noexcept {

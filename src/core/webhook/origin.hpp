@@ -10,9 +10,8 @@
 
 #include <string_view>
 
-#include "core/arena.hpp"
 #include "core/json.hpp"
-#include "core/webhook/notice.hpp"
+#include "core/webhook/reader.hpp"
 
 namespace attribution::core {
 
@@ -23,9 +22,9 @@ public:
     /// Reads members such as "utm_source": "google".
     void read_members(Json object) noexcept;
     /// Reads channel, utm_source and session_id of a query string.
-    void read_query(std::string_view query, Arena& arena);
+    void read_query(std::string_view query, DeliveryReader& reader);
     /// Reads utm_source of the URL of the first page, which counts less than all others.
-    void read_landing_url(std::string_view url, Arena& arena);
+    void read_landing_url(std::string_view url, DeliveryReader& reader);
 
     /// Sets channel and session of a notice. A channel that is too long does not count, nor does a
     /// session that is no UUID.

@@ -68,7 +68,7 @@ void read_sale(DeliveryReader& reader, Json resource) {
         reader.optional_key(order.exists() ? order : resource.at("parent_payment"), "order_id");
     reader.set_correlation_id(notice.correlation_id);
     Origin origin;
-    origin.read_query(resource.first_of({"custom_id", "custom"}).string(), reader.arena());
+    origin.read_query(resource.first_of({"custom_id", "custom"}).string(), reader);
     origin.apply(notice);
     reader.add(notice);
 }

@@ -29,6 +29,9 @@ public:
     [[nodiscard]] Json payload() const noexcept { return delivery_->payload; }
     [[nodiscard]] std::string_view currency() const noexcept { return delivery_->currency; }
     [[nodiscard]] int decimals() const noexcept { return delivery_->decimals; }
+    [[nodiscard]] bool is_text(std::string_view bytes) const noexcept {
+        return delivery_->is_text(bytes);
+    }
     [[nodiscard]] Arena& arena() noexcept { return *arena_; }
 
     [[nodiscard]] bool failed() const noexcept { return !reading_.problem.code.empty(); }

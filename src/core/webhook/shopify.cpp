@@ -63,7 +63,7 @@ void read_order(DeliveryReader& reader, bool is_paid) {
         reader.time(order.first_of({"processed_at", "created_at"}), "processed_at");
     Origin origin;
     origin.read_pairs(order.at("note_attributes"), "name");
-    origin.read_landing_url(order.at("landing_site").string(), reader.arena());
+    origin.read_landing_url(order.at("landing_site").string(), reader);
     origin.apply(notice);
     reader.add(notice);
 

@@ -41,7 +41,7 @@ std::optional<std::int64_t> parse_time(std::string_view text, bool assume_utc) n
 
 /// The value of the first parameter `name` in a query string, or in the query of a URL; decoded
 /// ("%20" and "+" are blanks) into `buffer`. Nothing when it is not there, is empty or has no room.
-/// The bytes may be any; is_utf8() says whether they are text.
+/// The bytes may be any: whether they are text in some encoding is the caller's to check.
 std::optional<std::string_view> query_parameter(std::string_view url, std::string_view name,
                                                 std::span<char> buffer) noexcept;
 

@@ -347,11 +347,9 @@ std::string_view shown(std::string_view value) {
     return value.substr(0, static_cast<std::size_t>(length));
 }
 
-/// The text, or an empty one when it is not valid in the encoding of the database: the core decodes
-/// URLs as UTF-8.
-std::string_view valid_or_none(std::string_view text) {
-    return pg_verifymbstr(text.data(), static_cast<int>(text.size()), true) ? text
-                                                                            : std::string_view();
+/// Whether the database can store the bytes as text. Raises nothing, so the core may call it.
+bool is_text(std::string_view bytes) noexcept {
+    return pg_verifymbstr(bytes.data(), static_cast<int>(bytes.size()), true);
 }
 
 core::Reading read(Intaking* in) {
@@ -367,7 +365,8 @@ core::Reading read(Intaking* in) {
                                   .topic = in->topic,
                                   .payload = payload,
                                   .currency = currency.code,
-                                  .decimals = currency.decimals};
+                                  .decimals = currency.decimals,
+                                  .is_text = is_text};
     core::Arena arena = pg::arena();
     core::Reading reading;
     pg::guarded([&] { reading = core::read_delivery(delivery, arena); });
@@ -409,9 +408,8 @@ void ingest_delivery(Intaking* in) {
         in->outcome = DeliveryOutcome::dead;
         return;
     }
-    for (core::Notice notice : reading.notices) {
+    for (const core::Notice& notice : reading.notices) {
         CHECK_FOR_INTERRUPTS();
-        notice.channel = valid_or_none(notice.channel);
         switch (notice.kind) {
         case core::NoticeKind::conversion:
             ingest_conversion(in, notice);

@@ -75,6 +75,21 @@ TEST(ReadDelivery, TakesAThousandNotices) {
     EXPECT_EQ(describe(read_delivery(delivery, arena)), "invalid_payload (shopify:order:1)");
 }
 
+TEST(ReadDelivery, AsksWhetherBytesOfAUrlAreText) {
+    const JsonText payload(
+        R"({"id":1,"currency":"USD","total_price":"1","processed_at":"2026-03-01T12:00:00Z","landing_site":"/?utm_source=%FC"})");
+    ArenaMemory memory;
+    Arena arena = memory.arena();
+    Delivery delivery{.source = "shopify",
+                      .topic = "orders/paid",
+                      .payload = payload.root(),
+                      .currency = "USD",
+                      .decimals = 2};
+    EXPECT_EQ(read_delivery(delivery, arena).notices.front().channel, "");
+    delivery.is_text = [](std::string_view bytes) noexcept { return bytes == "\xFC"; };
+    EXPECT_EQ(read_delivery(delivery, arena).notices.front().channel, "\xFC");
+}
+
 TEST(ReadDelivery, ThrowsWhenMemoryIsOut) {
     const JsonText payload(order(2));
     const Delivery delivery{.source = "shopify",
