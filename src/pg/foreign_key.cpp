@@ -119,12 +119,14 @@ Oid referencing_relation(Relation parent, const char* column, Oid trigger_functi
 // orphans there. So the INSERT may run nothing that could write elsewhere, and the functions below
 // look at all that an INSERT evaluates. What is allowed is a list; what is not on it is foreign:
 //
-//     functions     PostgreSQL's immutable ones and its clocks, and the extension's own in C
+//     functions     PostgreSQL's immutable ones and its clocks, and the extension's own in C that
+//                   are not parallel unsafe, as all that write are
 //     expressions   those of defaults, generated columns, CHECK constraints, policies and indexes
 //                   that consist of such functions, columns and constants
 //     types         PostgreSQL's base types, without casts that somebody added: a domain has
 //                   constraints, another type has functions
-//     triggers      the extension's own in C that always fire, and the checks of the given keys
+//     triggers      the extension's own in C that fire always or on replicas, and the checks of the
+//                   given keys
 
 namespace {
 
@@ -148,7 +150,8 @@ bool is_own_function(Oid function, Oid extension) {
 /// Called by a walk over an expression; `extension` points to the OID of this one.
 extern "C" bool is_foreign_function(Oid function, void* extension) {
     if (!is_built_in(function))
-        return !is_own_function(function, *static_cast<const Oid*>(extension));
+        return !is_own_function(function, *static_cast<const Oid*>(extension)) ||
+               func_parallel(function) == PROPARALLEL_UNSAFE;
     // A volatile or stable function may read and run anything: query_to_xml() does.
     return func_volatile(function) != PROVOLATILE_IMMUTABLE && function != F_NOW &&
            function != F_CLOCK_TIMESTAMP && function != F_GEN_RANDOM_UUID;
@@ -206,6 +209,7 @@ bool has_foreign_triggers(Relation child, std::span<const ForeignKey> keys, Oid*
             std::any_of(keys.begin(), keys.end(),
                         [&](const ForeignKey& key) { return is_checked_by(trigger, key); }))
             continue;
+        // Those for replicas fire as well: they ask whether the row was replicated.
         const bool fires = trigger.tgenabled == TRIGGER_FIRES_ALWAYS ||
                            trigger.tgenabled == TRIGGER_FIRES_ON_REPLICA;
         if (!fires || !is_own_function(trigger.tgfoid, *extension))
@@ -303,7 +307,8 @@ bool has_foreign_types(Relation child) {
 bool inserts_run_nothing_foreign(Relation child, std::span<const ForeignKey> keys) {
     Assert(CheckRelationLockedByMe(child, RowExclusiveLock, true));
     Oid extension = get_extension_oid("attribution", true);
-    return child->rd_rel->relkind == RELKIND_RELATION &&
+    // A partition evaluates the expressions of its parent's partition key.
+    return child->rd_rel->relkind == RELKIND_RELATION && !child->rd_rel->relispartition &&
            child->rd_rel->relam == HEAP_TABLE_AM_OID && child->rd_rules == nullptr &&
            !has_foreign_triggers(child, keys, &extension) &&
            !has_foreign_constraints(child, &extension) &&

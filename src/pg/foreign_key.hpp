@@ -26,8 +26,9 @@ struct ForeignKey {
 };
 
 /// True when all that an INSERT into `child` can run is the extension's own or PostgreSQL's: no
-/// rule, only triggers of this extension that fire always and the checks of these foreign keys, and
-/// no default, generated column, CHECK, policy, index or column type that calls anything else.
+/// rule, only triggers of this extension that fire always or on replicas and the checks of these
+/// foreign keys, and no default, generated column, CHECK, policy, index, column type or partition
+/// key that calls anything else.
 bool inserts_run_nothing_foreign(Relation child, std::span<const ForeignKey> keys);
 
 namespace detail {

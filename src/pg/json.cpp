@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <new>
 
 #include "pg/json.hpp"
@@ -176,6 +177,44 @@ JsonbValue* push_container(JsonbParseState** state, const JsonDocument& document
     return pushJsonbValue(state, is_object ? WJB_END_OBJECT : WJB_END_ARRAY, nullptr);
 }
 
+/// The decimal digits of the numbers of a document. A number of a few bytes such as 1e131071 has as
+/// many digits as it says, and a message of some megabytes may consist of such numbers. No key, no
+/// amount and no time has many digits, so only so many long texts are made as a message without
+/// bad intent can have; the long numbers after them read as words, which nobody takes for a number.
+class NumberTexts {
+public:
+    std::string_view of(Numeric number) {
+        if (!is_long(number))
+            return digits_of(number);
+        if (room_for_long_ == 0)
+            return "a number of more than 255 digits";
+        const std::string_view digits = digits_of(number);
+        room_for_long_ -= std::min(room_for_long_, digits.size());
+        return digits;
+    }
+
+private:
+    static std::string_view digits_of(Numeric number) {
+        return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+    }
+
+    static Datum numeric_of(const char* text) {
+        return DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid),
+                                   Int32GetDatum(-1));
+    }
+
+    /// Whether there are more than 255 digits before or after the point.
+    [[nodiscard]] bool is_long(Numeric number) const {
+        const Datum value = NumericGetDatum(number);
+        return DatumGetInt32(DirectFunctionCall1(numeric_scale, value)) > 255 ||
+               DatumGetBool(DirectFunctionCall2(numeric_ge, value, most_)) ||
+               DatumGetBool(DirectFunctionCall2(numeric_le, value, least_));
+    }
+
+    Datum most_ = numeric_of("1e255"), least_ = numeric_of("-1e255");
+    std::size_t room_for_long_ = std::size_t{1024} * 1024; // bytes
+};
+
 } // namespace
 
 JsonDocument json_structure(Datum jsonb) {
@@ -192,6 +231,7 @@ JsonDocument json_structure(Datum jsonb) {
 }
 
 void add_number_texts(const JsonDocument& document) {
+    NumberTexts texts;
     for (std::size_t i = 0; i < document.nodes.size();) {
         core::JsonNode& node = document.nodes[i];
         if (node.is_removed) {
@@ -199,8 +239,7 @@ void add_number_texts(const JsonDocument& document) {
             continue;
         }
         if (node.kind == core::JsonKind::number)
-            node.text = DatumGetCString(
-                DirectFunctionCall1(numeric_out, NumericGetDatum(document.numbers[i])));
+            node.text = texts.of(document.numbers[i]);
         ++i;
     }
 }

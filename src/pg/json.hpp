@@ -23,7 +23,8 @@ struct JsonDocument {
 /// The nodes of a jsonb. Its numbers have no text yet.
 JsonDocument json_structure(Datum jsonb);
 
-/// Gives the numbers that are not removed their texts: decimal, without exponent.
+/// Gives the numbers that are not removed their texts: decimal, without exponent. Numbers of more
+/// than 255 digits get them only up to 1 MB in all, then words that are no number.
 void add_number_texts(const JsonDocument& document);
 
 /// Both: the nodes of a jsonb, with the texts of its numbers.

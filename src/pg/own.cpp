@@ -27,8 +27,19 @@ Oid own_relation(const char* name) {
 }
 
 Oid own_trigger_function(const char* name) {
-    List* qualified = list_make2(makeString(pstrdup(schema_name)), makeString(pstrdup(name)));
-    return LookupFuncName(qualified, 0, nullptr, false);
+    // Not LookupFuncName(), which asks for the caller's USAGE of the schema: who writes through a
+    // view of somebody else needs none, and fires the triggers all the same.
+    oidvector* no_arguments = buildoidvector(nullptr, 0);
+    const Oid function =
+        GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+                        PointerGetDatum(no_arguments), ObjectIdGetDatum(own_schema()));
+    pfree(no_arguments);
+    if (!OidIsValid(function))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+                        errmsg("function %s.%s() does not exist", schema_name, name),
+                        errdetail("It is part of the extension attribution."),
+                        errhint("Restore it from the extension's installation script.")));
+    return function;
 }
 
 } // namespace attribution::pg

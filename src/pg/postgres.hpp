@@ -62,7 +62,6 @@ extern "C" {
 #include "optimizer/optimizer.h"       // columns in expressions
 #include "optimizer/plancat.h"         // sizes of relations
 #include "parser/parse_coerce.h"       // types with the same bytes
-#include "parser/parse_func.h"         // functions by name
 #include "replication/logicalworker.h" // rows that come from a publisher
 #include "rewrite/rowsecurity.h"       // policies
 #include "storage/bufmgr.h"            // sizes of relations in blocks

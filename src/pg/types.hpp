@@ -39,6 +39,10 @@ struct Timestamptz {
     friend constexpr auto operator<=>(const Timestamptz&, const Timestamptz&) = default;
 };
 
+/// What an argument or column is that may be NULL.
+using OptionalTime = std::optional<Timestamptz>;
+using OptionalText = std::optional<std::string_view>;
+
 /// A value of the SQL type that is passed on as it is.
 template <Oid type>
 struct Opaque {

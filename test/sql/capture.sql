@@ -846,6 +846,40 @@ CREATE TRIGGER status_follows_again AFTER UPDATE ON attribution.reconciliation_r
     FOR EACH STATEMENT EXECUTE FUNCTION attribution.capture_status_change('mv_reconciliation_status');
 TABLE pg_temp.doubts;
 ROLLBACK;
+-- What it has for arguments besides the view makes no difference.
+BEGIN;
+CREATE TRIGGER revenue_follows_again AFTER INSERT ON attribution.revenue_ledger REFERENCING NEW TABLE AS n
+    FOR EACH STATEMENT EXECUTE FUNCTION attribution.capture_revenue_change('mv_realtime_revenue', 'again');
+TABLE pg_temp.doubts;
+ROLLBACK;
+-- Where a condition is required, it is that one, however the session writes names.
+BEGIN;
+SET LOCAL quote_all_identifiers = on;
+TABLE pg_temp.doubts;
+DROP TRIGGER summary_follows_update ON attribution.attribution_events;
+CREATE TRIGGER summary_follows_update AFTER UPDATE ON attribution.attribution_events FOR EACH ROW
+    WHEN (OLD.revenue_cents < NEW.revenue_cents) EXECUTE FUNCTION attribution.capture_summary_change('mv_allocation_summary');
+ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER summary_follows_update;
+SELECT mode FROM attribution.refresh('mv_allocation_summary');
+TABLE pg_temp.doubts;
+ROLLBACK;
+BEGIN;
+DROP TRIGGER status_follows_replication ON attribution.reconciliation_runs;
+CREATE TRIGGER status_follows_replication AFTER INSERT OR UPDATE OR DELETE ON attribution.reconciliation_runs
+    FOR EACH ROW WHEN (NOT attribution.is_replicated_row()) EXECUTE FUNCTION attribution.doubt_view('mv_reconciliation_status');
+ALTER TABLE attribution.reconciliation_runs ENABLE REPLICA TRIGGER status_follows_replication;
+SELECT mode FROM attribution.refresh('mv_reconciliation_status');
+TABLE pg_temp.doubts;
+ROLLBACK;
+-- An event trigger for other commands notices no REFRESH.
+BEGIN;
+ALTER EXTENSION attribution DROP EVENT TRIGGER attribution_notices_refresh;
+DROP EVENT TRIGGER attribution_notices_refresh;
+CREATE EVENT TRIGGER attribution_notices_refresh ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION attribution.notice_refresh();
+ALTER EVENT TRIGGER attribution_notices_refresh ENABLE ALWAYS;
+SELECT mode FROM attribution.refresh('mv_reconciliation_status');
+TABLE pg_temp.doubts;
+ROLLBACK;
 -- A function that was replaced captures nothing, whatever its triggers are. Put back, it did not for a while.
 CREATE PROCEDURE pg_temp.replace_function(name text, result text, body text, language text) LANGUAGE plpgsql AS $$
 BEGIN

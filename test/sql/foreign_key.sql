@@ -133,6 +133,29 @@ SET regress.parent = 1;
 SELECT * FROM attribution.settle(:t, :'run', '[{"key": "order:e1", "amount_cents": 100}]');
 SELECT * FROM public.regress_elsewhere();
 ALTER TABLE attribution.reconciliation_settlements DROP COLUMN hole;
+-- A function of the extension that writes: the user's trigger on the ledger fires.
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents)
+VALUES (:t, 'f02e1620-0000-4000-8000-0000000000f1', 'conversion', '2024-01-03Z', 100);
+SELECT FROM attribution.allocate_event(:t, 'f02e1620-0000-4000-8000-0000000000f1', 'post') \g /dev/null
+CREATE FUNCTION public.regress_refuse_posting() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE 'the trigger of the user fires'; END $$;
+CREATE TRIGGER hole AFTER INSERT ON attribution.revenue_ledger FOR EACH ROW EXECUTE FUNCTION public.regress_refuse_posting();
+ALTER TABLE attribution.reconciliation_settlements ADD COLUMN hole bigint;
+ALTER TABLE attribution.reconciliation_settlements ALTER COLUMN hole
+    SET DEFAULT attribution.post_allocations('f02e1620-0000-4000-8000-00000000000a', 'post');
+CALL pg_temp.attempt(format('SELECT attribution.settle(%L, %L, ''[{"key": "order:e4", "amount_cents": 100}]'')', :t, :'run'));
+ALTER TABLE attribution.reconciliation_settlements DROP COLUMN hole;
+DROP TRIGGER hole ON attribution.revenue_ledger;
+DROP FUNCTION public.regress_refuse_posting();
+-- The key of a partitioned table that the extension's table has become a partition of.
+CREATE TABLE public.regress_partitioned (LIKE attribution.reconciliation_settlements) PARTITION BY LIST (public.regress_write(key));
+ALTER TABLE public.regress_partitioned ATTACH PARTITION attribution.reconciliation_settlements FOR VALUES IN (1);
+TRUNCATE public.regress_audit, public.regress_trail;
+SET regress.parent = 2;
+CALL pg_temp.attempt(format('SELECT attribution.settle(%L, %L, ''[{"key": "order:e2", "amount_cents": 100}]'')', :t, :'run'));
+SELECT * FROM public.regress_elsewhere();
+ALTER TABLE public.regress_partitioned DETACH PARTITION attribution.reconciliation_settlements;
+DROP TABLE public.regress_partitioned;
 DROP TABLE public.regress_trail, public.regress_audit, public.regress_parents;
 DROP SEQUENCE public.regress_versions, public.regress_events;
 DROP FUNCTION public.regress_post(uuid), public.regress_write(anyelement), public.regress_write(), public.regress_elsewhere(), public.regress_leave_trail();

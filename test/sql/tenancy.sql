@@ -388,5 +388,24 @@ DROP SCHEMA evil CASCADE;
 DROP OWNED BY regress_attribution_evil, regress_attribution_parallel;
 DROP ROLE regress_attribution_evil, regress_attribution_parallel;
 
+-- Who writes through a view of somebody else needs no rights of the schema that its table is in. In a session that
+-- has looked up nothing yet.
+CREATE SCHEMA regress_shop;
+CREATE VIEW regress_shop.events AS SELECT * FROM attribution.attribution_events;
+CREATE VIEW regress_shop.allocations AS SELECT * FROM attribution.attribution_allocations;
+CREATE VIEW regress_shop.tenants AS SELECT * FROM attribution.tenants;
+GRANT USAGE ON SCHEMA regress_shop TO regress_attribution_nobody;
+GRANT ALL ON ALL TABLES IN SCHEMA regress_shop TO regress_attribution_nobody;
+\c
+SET ROLE regress_attribution_nobody;
+BEGIN;
+INSERT INTO regress_shop.events (tenant_id, id, event_type, occurred_at, revenue_cents) VALUES (:a, '7e4a4700-0000-4000-8000-0000000000e7', 'conversion', '2024-03-01Z', 5);
+INSERT INTO regress_shop.allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES (:a, '7e4a4700-0000-4000-8000-0000000000e7', '1', 'email', 5);
+COMMIT;
+UPDATE regress_shop.tenants SET currency = 'EUR' WHERE id = :a;
+DELETE FROM regress_shop.events WHERE id = '7e4a4700-0000-4000-8000-0000000000e7';
+RESET ROLE;
+DROP SCHEMA regress_shop CASCADE;
+
 DROP OWNED BY regress_attribution_nobody, regress_attribution_reader, regress_attribution_writer, "regress_attribution ""operator""", regress_attribution_super;
 DROP ROLE regress_attribution_nobody, regress_attribution_reader, regress_attribution_writer, "regress_attribution ""operator""", regress_attribution_super;

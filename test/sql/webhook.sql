@@ -287,6 +287,7 @@ INSERT INTO deliveries (label, source, topic, payload) VALUES
     ('tiny', 'woocommerce', 'order.updated', pg_temp.woo('902', 'completed', '', '{"total": 1e-1000}')),
     ('enormous', 'woocommerce', 'order.updated', pg_temp.woo('903', 'completed', '', '{"total": 1e100000}')),
     ('an enormous id', 'woocommerce', 'order.updated', pg_temp.woo('904', 'completed', '1.00', '{"id": 1e100000}')),
+    ('enormous after many of that kind', 'woocommerce', 'order.updated', pg_temp.woo('907', 'completed', '', '{"total": 1e100000}') || jsonb_build_object('x', array_fill(1e131071, '{10}'))),
     ('an id of 255 bytes with its prefix', 'woocommerce', 'order.updated', pg_temp.woo('905', 'completed', '1.00', jsonb_build_object('id', repeat('x', 237)))),
     ('and one more', 'woocommerce', 'order.updated', pg_temp.woo('905', 'completed', '1.00', jsonb_build_object('id', repeat('x', 238)))),
     ('an array', 'woocommerce', 'order.updated', '[1]'), ('a string', 'woocommerce', 'order.updated', '"order"'), ('null', 'woocommerce', 'order.updated', 'null'),

@@ -9,6 +9,7 @@
 #error "core headers come before postgres.h"
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <string_view>
@@ -77,10 +78,7 @@ private:
 /// Whether the text is one of the words.
 constexpr bool is_one_of(std::string_view text,
                          std::initializer_list<std::string_view> words) noexcept {
-    for (const std::string_view word : words)
-        if (text == word)
-            return true;
-    return false;
+    return std::find(words.begin(), words.end(), text) != words.end();
 }
 
 } // namespace attribution::core

@@ -26,12 +26,12 @@ std::span<core::Decimal> decimals_of(std::span<const Datum> numerics) {
 // The event
 
 /// The arguments that both forms of allocate_event have.
-struct Request {
+struct AllocationRequest {
     core::Uuid tenant_id, event_id;
     std::string_view model_version;
 };
 
-Request read_request(FunctionCallInfo fcinfo) {
+AllocationRequest read_allocation_request(FunctionCallInfo fcinfo) {
     return {.tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
             .event_id = pg::argument<core::Uuid>(fcinfo, 1, "event_id"),
             .model_version = pg::argument<std::string_view>(fcinfo, 2, "model_version")};
@@ -58,7 +58,7 @@ struct FoundEvent {
                    std::optional<core::Uuid>, std::optional<core::Uuid>, std::string_view, bool>;
 };
 
-Target find_target(const Request& request) {
+Target find_target(const AllocationRequest& request) {
     static constinit pg::Statement<FoundEvent(core::Uuid, core::Uuid)> find{R"sql(
         SELECT e.revenue_cents, e.occurred_at, e.correlation_id, e.session_id, e.refund_of,
                e.event_type,
@@ -78,11 +78,11 @@ Target find_target(const Request& request) {
                         errhint("Allocate the conversion of its journey.")));
     const bool is_refund = found->event_type == "refund";
     Assert(is_refund == found->refund_of.has_value());
-    return {.event = copied({.id = request.event_id,
-                             .revenue_cents = found->revenue_cents,
-                             .occurred_at = found->occurred_at,
-                             .correlation_id = found->correlation_id,
-                             .session_id = found->session_id}),
+    return {.event = copied_event({.id = request.event_id,
+                                   .revenue_cents = found->revenue_cents,
+                                   .occurred_at = found->occurred_at,
+                                   .correlation_id = found->correlation_id,
+                                   .session_id = found->session_id}),
             .is_refund = is_refund,
             .conversion_id = found->refund_of.value_or(request.event_id),
             .has_refunds = found->has_refunds};
@@ -99,7 +99,8 @@ void allocate_waiting_refunds(Rows* rows, const Target& target) {
     allocate_refunds(rows, conversion, false, &current, &row_count);
 }
 
-[[noreturn]] void raise_conversion_not_allocated(const Request& request, const Target& target) {
+[[noreturn]] void raise_conversion_not_allocated(const AllocationRequest& request,
+                                                 const Target& target) {
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
              errmsg("refunded conversion is not allocated under model version \"%.*s\"",
@@ -116,7 +117,7 @@ void allocate_waiting_refunds(Rows* rows, const Target& target) {
 // What is stored
 
 /// A stored row of the event.
-struct StoredRow {
+struct StoredAllocation {
     std::string_view channel;
     std::optional<pg::NumericDatum> weight; // none where the allocation was imported
     pg::Composite whole;
@@ -125,8 +126,9 @@ struct StoredRow {
 
 /// The stored rows of the event, in the order of the channels' bytes.
 /// COLLATE keeps a planner without statistics from the index on (tenant_id, model_version).
-pg::Rows<StoredRow> find_stored(const Request& request) {
-    static constinit pg::Statement<StoredRow(core::Uuid, core::Uuid, std::string_view)> find{R"sql(
+pg::Rows<StoredAllocation> find_stored_allocations(const AllocationRequest& request) {
+    static constinit pg::Statement<StoredAllocation(core::Uuid, core::Uuid, std::string_view)> find{
+        R"sql(
         SELECT a.channel, a.weight, a
         FROM attribution.attribution_allocations a
         WHERE a.tenant_id = $1 AND a.event_id = $2 AND a.model_version IS NOT NULL
@@ -135,24 +137,24 @@ pg::Rows<StoredRow> find_stored(const Request& request) {
     return find.run_latest(request.tenant_id, request.event_id, request.model_version);
 }
 
-void return_stored(const pg::Rows<StoredRow>& stored, pg::ResultRows* result) {
-    for (const StoredRow& row : stored)
+void return_stored(const pg::Rows<StoredAllocation>& stored, pg::ResultRows* result) {
+    for (const StoredAllocation& row : stored)
         result->add_row(row.whole);
 }
 
 /// Writes the rows that wait, returns them and leaves `stored` empty; or finds what another session
 /// has stored of the event meanwhile.
-void write_or_find(const Request& request, Rows* rows, pg::Rows<StoredRow>* stored,
+void write_or_find(const AllocationRequest& request, Rows* rows, pg::Rows<StoredAllocation>* stored,
                    pg::ResultRows* result) {
     Assert(stored->empty());
     if (write_rows_unless_stored(rows, result))
         return;
-    *stored = find_stored(request);
+    *stored = find_stored_allocations(request);
     if (stored->empty()) {
         // The event has no stored rows, so another conflict kept the rows out. An INSERT without ON
         // CONFLICT raises the error of that conflict.
         write_rows(rows, false);
-        *stored = find_stored(request);
+        *stored = find_stored_allocations(request);
     }
     discard_rows(rows);
 }
@@ -224,7 +226,7 @@ void add_by_weights(Rows* rows, const Event& conversion, std::span<const GivenWe
 
 /// Records the model version as custom when it is new. Raises 22023 for a model version that
 /// computes its weights itself.
-void use_custom_model(const Request& request) {
+void use_custom_model(const AllocationRequest& request) {
     static constinit pg::Statement<std::tuple<std::string_view, std::string_view>(core::Uuid,
                                                                                   std::string_view)>
         find{R"sql(
@@ -281,10 +283,11 @@ private:
     int count_ = 0;
 };
 
-[[noreturn]] void raise_other_weights(const Request& request, std::span<const GivenWeight> given,
-                                      const pg::Rows<StoredRow>& stored) {
+[[noreturn]] void raise_other_weights(const AllocationRequest& request,
+                                      std::span<const GivenWeight> given,
+                                      const pg::Rows<StoredAllocation>& stored) {
     WeightList stored_list, given_list;
-    for (const StoredRow& row : stored)
+    for (const StoredAllocation& row : stored)
         stored_list.add(row.channel, row.weight);
     for (const GivenWeight& entry : given)
         given_list.add(entry.channel, entry.numeric);
@@ -303,13 +306,14 @@ private:
 
 /// Raises 23505 unless the stored rows are of the given channels, and of weights with the same
 /// ratios.
-void compare_with_stored(const Request& request, std::span<const GivenWeight> given,
-                         const pg::Rows<StoredRow>& stored) {
+void compare_with_stored_allocations(const AllocationRequest& request,
+                                     std::span<const GivenWeight> given,
+                                     const pg::Rows<StoredAllocation>& stored) {
     bool is_same = given.size() == stored.size();
     const auto stored_weights = pg::make_span<core::Decimal>(given.size());
     const auto given_weights = pg::make_span<core::Decimal>(given.size());
     for (std::size_t i = 0; is_same && i < given.size(); ++i) {
-        const StoredRow row = stored[i];
+        const StoredAllocation row = stored[i];
         is_same = row.weight.has_value() && row.channel == given[i].channel;
         given_weights[i] = given[i].weight;
         if (is_same)
@@ -323,18 +327,18 @@ void compare_with_stored(const Request& request, std::span<const GivenWeight> gi
 
 /// Allocates a conversion by the caller's weights unless it is allocated already, and returns its
 /// rows.
-void allocate_by_weights(const Request& request, const Event& conversion,
+void allocate_by_weights(const AllocationRequest& request, const Event& conversion,
                          std::span<const GivenWeight> given, Rows* rows, pg::ResultRows* result) {
     add_by_weights(rows, conversion, given);
     use_custom_model(request);
-    pg::Rows<StoredRow> stored = find_stored(request);
+    pg::Rows<StoredAllocation> stored = find_stored_allocations(request);
     if (stored.empty())
         write_or_find(request, rows, &stored, result);
     else
         discard_rows(rows);
     if (stored.empty())
         return; // write_or_find() has written and returned the rows
-    compare_with_stored(request, given, stored);
+    compare_with_stored_allocations(request, given, stored);
     return_stored(stored, result);
 }
 
@@ -343,7 +347,7 @@ void allocate_by_weights(const Request& request, const Event& conversion,
 
 /// The definition of the model version. Raises 22023 when there is none, or when its weights come
 /// from the caller.
-const core::ModelDefinition* find_weighing_model(const Request& request) {
+const core::ModelDefinition* find_weighing_model(const AllocationRequest& request) {
     const core::ModelDefinition* definition =
         find_model(request.tenant_id, request.model_version, CurrentMemoryContext);
     if (definition == nullptr)
@@ -359,9 +363,9 @@ const core::ModelDefinition* find_weighing_model(const Request& request) {
 }
 
 /// Allocates a conversion by the model unless it is allocated already, and returns its rows.
-void allocate_conversion(const Request& request, const Event& conversion, Rows* rows,
+void allocate_conversion(const AllocationRequest& request, const Event& conversion, Rows* rows,
                          pg::ResultRows* result) {
-    pg::Rows<StoredRow> stored = find_stored(request);
+    pg::Rows<StoredAllocation> stored = find_stored_allocations(request);
     if (stored.empty()) {
         add_by_model(rows, *find_weighing_model(request), {&conversion, 1});
         write_or_find(request, rows, &stored, result);
@@ -371,12 +375,12 @@ void allocate_conversion(const Request& request, const Event& conversion, Rows* 
 
 /// Allocates a refund, with the other refunds of its conversion that wait, unless it is allocated
 /// already, and returns its rows.
-void allocate_refund(const Request& request, const Target& target, Rows* rows,
+void allocate_refund(const AllocationRequest& request, const Target& target, Rows* rows,
                      pg::ResultRows* result) {
-    pg::Rows<StoredRow> stored = find_stored(request);
+    pg::Rows<StoredAllocation> stored = find_stored_allocations(request);
     if (stored.empty()) {
         allocate_waiting_refunds(rows, target);
-        stored = find_stored(request);
+        stored = find_stored_allocations(request);
         if (stored.empty())
             raise_conversion_not_allocated(request, target);
     }
@@ -419,7 +423,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_cents_equally) {
 
 ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
     PreventCommandIfReadOnly("allocate_event()");
-    const entry::Request request = entry::read_request(fcinfo);
+    const entry::AllocationRequest request = entry::read_allocation_request(fcinfo);
     const Datum channels = pg::argument<pg::Opaque<TEXTARRAYOID>>(fcinfo, 3, "channels").datum;
     const Datum weights = pg::argument<pg::Opaque<NUMERICARRAYOID>>(fcinfo, 4, "weights").datum;
     pg::check_text(request.model_version, "model_version");
@@ -447,7 +451,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
 
 ATTRIBUTION_FUNCTION(attribution_allocate_event) {
     PreventCommandIfReadOnly("allocate_event()");
-    const entry::Request request = entry::read_request(fcinfo);
+    const entry::AllocationRequest request = entry::read_allocation_request(fcinfo);
     pg::check_text(request.model_version, "model_version");
 
     pg::ResultRows result(fcinfo);

@@ -345,7 +345,7 @@ void allocate_batch(Job* job, std::span<Family> families, bool is_repeated) {
     }
     if (failure != nullptr)
         ReThrowError(failure);
-    update_run(job->run, RunState::running);
+    update_run(job->run, AllocationRunState::running);
 }
 
 /// Allocates and commits a batch in one transaction, which is tried again after a serialization
@@ -366,7 +366,7 @@ void commit_batch(Job* job, std::span<Family> batch) {
             break;
         job->run.counts = before.counts;
         if (tries == max_tries || !pg::may_succeed_later(failure))
-            fail_run(before, failure);
+            fail_allocation_run(before, failure);
         pg::roll_back();
     }
     pg::commit();
@@ -389,7 +389,7 @@ Job* start_job(const RunRequest& request) {
     job->definition = find_model(request.tenant_id, request.model_version, CurrentMemoryContext);
     if (job->definition == nullptr)
         raise_unknown_model(request.tenant_id, request.model_version);
-    job->run = insert_run(request);
+    job->run = insert_allocation_run(request);
     pg::restore_settings(settings);
     return job;
 }
@@ -403,7 +403,7 @@ void run_job(Job* job, Pages pages) {
         Page page{};
         ErrorData* failure = pg::attempt([&] { read_page(*job, &pages, &page); });
         if (failure != nullptr)
-            fail_run(job->run, failure);
+            fail_allocation_run(job->run, failure);
         std::span<Family> families(page.families, page.count);
         while (!families.empty()) {
             const std::size_t size = std::min(families.size(), job->batch_size);
@@ -415,13 +415,13 @@ void run_job(Job* job, Pages pages) {
             break;
     }
     MemoryContextSwitchTo(memory);
-    ErrorData* failure = pg::attempt([&] { update_run(job->run, RunState::completed); });
+    ErrorData* failure = pg::attempt([&] { update_run(job->run, AllocationRunState::completed); });
     if (failure != nullptr)
-        fail_run(job->run, failure);
+        fail_allocation_run(job->run, failure);
 }
 
 /// The arguments, checked. The text points into them.
-RunRequest read_request(FunctionCallInfo fcinfo) {
+RunRequest read_run_request(FunctionCallInfo fcinfo) {
     const RunRequest request = {
         .tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
         .model_version = pg::argument<std::string_view>(fcinfo, 1, "model_version"),
@@ -443,7 +443,7 @@ using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_allocate_events) {
     PreventCommandIfReadOnly("allocate_events()");
-    entry::RunRequest request = entry::read_request(fcinfo);
+    entry::RunRequest request = entry::read_run_request(fcinfo);
     pg::check_may_commit(fcinfo, "allocate_events()", "It commits after each batch.",
                          "CALL it outside BEGIN ... COMMIT, or SELECT "
                          "attribution.allocate_event(...) for each event.");

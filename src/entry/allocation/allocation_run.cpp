@@ -49,7 +49,7 @@ std::optional<std::string_view> text_or_null(const char* string) {
 
 } // namespace
 
-AllocationRun insert_run(const RunRequest& request) {
+AllocationRun insert_allocation_run(const RunRequest& request) {
     static constinit pg::Statement<core::Uuid(
         core::Uuid, std::string_view, std::optional<pg::Timestamptz>,
         std::optional<pg::Timestamptz>, std::int32_t, std::int32_t)>
@@ -78,11 +78,11 @@ AllocationRun insert_run(const RunRequest& request) {
     return run;
 }
 
-void update_run(const AllocationRun& run, RunState state) {
-    write_state(run, state == RunState::running ? "running" : "completed", std::nullopt);
+void update_run(const AllocationRun& run, AllocationRunState state) {
+    write_state(run, state == AllocationRunState::running ? "running" : "completed", std::nullopt);
 }
 
-void fail_run(const AllocationRun& run, ErrorData* failure) {
+void fail_allocation_run(const AllocationRun& run, ErrorData* failure) {
     Assert(failure != nullptr);
     pg::roll_back();
     write_state(run, "failed",
@@ -92,9 +92,8 @@ void fail_run(const AllocationRun& run, ErrorData* failure) {
 }
 
 void record_failure(AllocationRun* run, const core::Uuid& event_id, const ErrorData* failure) {
-    using Text = std::optional<std::string_view>;
-    static constinit pg::Statement<void(core::Uuid, core::Uuid, core::Uuid, std::string_view, Text,
-                                        Text, Text)>
+    static constinit pg::Statement<void(core::Uuid, core::Uuid, core::Uuid, std::string_view,
+                                        pg::OptionalText, pg::OptionalText, pg::OptionalText)>
         insert{R"sql(
         INSERT INTO attribution.allocation_failures
             (tenant_id, run_id, event_id, error_code, message, detail, hint)

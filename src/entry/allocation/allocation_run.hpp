@@ -39,16 +39,16 @@ struct RunRequest {
 };
 
 /// Inserts the row of a new run.
-AllocationRun insert_run(const RunRequest& request);
+AllocationRun insert_allocation_run(const RunRequest& request);
 
-enum class RunState : std::uint8_t { running, completed };
+enum class AllocationRunState : std::uint8_t { running, completed };
 
 /// Writes the state, the counts and the time reached into the row of the run.
-void update_run(const AllocationRun& run, RunState state);
+void update_run(const AllocationRun& run, AllocationRunState state);
 
 /// Ends the run because of an error: undoes the transaction, commits the error into the row of the
 /// run and raises it.
-[[noreturn]] void fail_run(const AllocationRun& run, ErrorData* failure);
+[[noreturn]] void fail_allocation_run(const AllocationRun& run, ErrorData* failure);
 
 /// Records why an event could not be allocated; once per run and event.
 void record_failure(AllocationRun* run, const core::Uuid& event_id, const ErrorData* failure);

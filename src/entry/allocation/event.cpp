@@ -36,7 +36,7 @@ constinit LockConversions lock_against_refunds{R"sql(
 
 } // namespace
 
-Event copied(Event event) {
+Event copied_event(Event event) {
     if (event.correlation_id)
         event.correlation_id = pg::copied(*event.correlation_id);
     return event;
@@ -51,7 +51,7 @@ std::span<Event> lock_conversions(const core::Uuid& tenant_id, std::span<const c
     pg::act_as_caller(rights);
     const auto events = pg::make_span<Event>(locked.size());
     for (std::size_t i = 0; i < events.size(); ++i)
-        events[i] = copied(locked[i]);
+        events[i] = copied_event(locked[i]);
     locked.free();
     Assert(events.size() <= ids.size());
     return events;

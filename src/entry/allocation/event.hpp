@@ -24,7 +24,7 @@ struct Event {
 };
 
 /// The event with a text of its own in the current memory context.
-Event copied(Event event);
+Event copied_event(Event event);
 
 /// What other sessions cannot do with locked conversions until the transaction ends.
 enum class LockAgainst : std::uint8_t {

@@ -20,7 +20,7 @@ struct Subject {
 };
 
 /// One stored row; the texts point into SPI's result.
-struct StoredRow {
+struct WeightedRow {
     std::string_view channel;
     pg::NumericDatum weight;
     core::Cents cents;
@@ -66,7 +66,7 @@ core::Cents read_revenue(const Subject& subject) {
 
 /// The stored rows, in the order of the channels' bytes; never none. Raises 22023 for an event that
 /// is not allocated and for a row without a weight.
-std::span<StoredRow> read_rows(const Subject& subject) {
+std::span<WeightedRow> read_rows(const Subject& subject) {
     // COLLATE keeps a planner without statistics from the index on (tenant_id, model_version).
     // LIMIT: one row more than the core accepts, so that the core refuses the weights.
     using Row = std::tuple<std::string_view, std::optional<pg::NumericDatum>, core::Cents>;
@@ -82,7 +82,7 @@ std::span<StoredRow> read_rows(const Subject& subject) {
     const auto found = find.run_stable(subject.tenant_id, subject.event_id, subject.model_version);
     if (found.empty())
         raise_not_allocated(subject);
-    const auto rows = pg::make_span<StoredRow>(found.size());
+    const auto rows = pg::make_span<WeightedRow>(found.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
         CHECK_FOR_INTERRUPTS();
         const auto [channel, weight, cents] = found[i];
@@ -94,7 +94,7 @@ std::span<StoredRow> read_rows(const Subject& subject) {
 }
 
 /// The weights of the rows as the core reads them.
-std::span<const core::Decimal> weights_of(std::span<const StoredRow> rows) {
+std::span<const core::Decimal> weights_of(std::span<const WeightedRow> rows) {
     const auto weights = pg::make_span<core::Decimal>(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
         CHECK_FOR_INTERRUPTS();
@@ -105,7 +105,7 @@ std::span<const core::Decimal> weights_of(std::span<const StoredRow> rows) {
 
 /// The tie keys of the rows: among equal remainders the smaller key gets the cent.
 std::span<const std::uint64_t> tie_keys_of(const Subject& subject,
-                                           std::span<const StoredRow> rows) {
+                                           std::span<const WeightedRow> rows) {
     const auto tie_keys = pg::make_span<std::uint64_t>(rows.size());
     pg::guarded([&] {
         const core::AllocationIdentifier identify(subject.tenant_id, subject.event_id,
@@ -119,7 +119,7 @@ std::span<const std::uint64_t> tie_keys_of(const Subject& subject,
 /// Adds one result row for each stored row. A fraction may have a hundred thousand digits and be
 /// one of thousands: each becomes a row as soon as the core has it, and a cancel need not wait for
 /// the rest.
-void explain_rows(core::Cents revenue, std::span<const StoredRow> rows,
+void explain_rows(core::Cents revenue, std::span<const WeightedRow> rows,
                   std::span<const std::uint64_t> tie_keys, pg::ResultRows& result) {
     const std::span<const core::Decimal> weights = weights_of(rows);
     const MemoryContext row_memory = AllocSetContextCreate(
@@ -127,7 +127,7 @@ void explain_rows(core::Cents revenue, std::span<const StoredRow> rows,
     std::size_t next = 0;
     pg::guarded([&] {
         core::explain(revenue, weights, tie_keys, [&](const core::Explanation& explanation) {
-            const StoredRow& row = rows[next];
+            const WeightedRow& row = rows[next];
             const std::uint64_t tie_key = tie_keys[next];
             ++next;
             pg::pg_call([&] {
@@ -159,7 +159,7 @@ ATTRIBUTION_FUNCTION(attribution_explain_allocation) {
     pg::ResultRows result(fcinfo);
     SPI_connect();
     const core::Cents revenue = entry::read_revenue(subject);
-    const std::span<const entry::StoredRow> rows = entry::read_rows(subject);
+    const std::span<const entry::WeightedRow> rows = entry::read_rows(subject);
     entry::explain_rows(revenue, rows, entry::tie_keys_of(subject, rows), result);
     SPI_finish();
     PG_RETURN_NULL();

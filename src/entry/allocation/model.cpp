@@ -57,7 +57,7 @@ struct StoredModel {
 };
 
 /// Raises unless what is stored under the model version is what was given.
-void compare_with_stored(const GivenModel& given) {
+void compare_with_stored_model(const GivenModel& given) {
     static constinit pg::Statement<StoredModel(core::Uuid, std::string_view, std::string_view,
                                                pg::JsonbDatum)>
         find{R"sql(
@@ -131,7 +131,7 @@ ATTRIBUTION_FUNCTION(attribution_define_model) {
     SPI_connect();
     entry::check_tenant_exists(given.tenant_id);
     if (insert.run(given.tenant_id, given.model_version, given.method, given.parameters) == 0)
-        entry::compare_with_stored(given);
+        entry::compare_with_stored_model(given);
     SPI_finish();
     PG_RETURN_VOID();
 }

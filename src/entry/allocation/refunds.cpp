@@ -51,11 +51,11 @@ std::span<Refund> find_refunds(const Rows& rows, std::span<const core::Uuid> con
         const auto [number, id, revenue_cents, occurred_at, correlation_id] = found[i];
         Assert(number >= 1 && static_cast<std::size_t>(number) <= conversion_ids.size());
         refunds[i] = {.conversion = static_cast<std::size_t>(number - 1),
-                      .event = copied({.id = id,
-                                       .revenue_cents = revenue_cents,
-                                       .occurred_at = occurred_at,
-                                       .correlation_id = correlation_id,
-                                       .session_id = std::nullopt})};
+                      .event = copied_event({.id = id,
+                                             .revenue_cents = revenue_cents,
+                                             .occurred_at = occurred_at,
+                                             .correlation_id = correlation_id,
+                                             .session_id = std::nullopt})};
     }
     found.free();
     return refunds;

@@ -33,11 +33,10 @@ ATTRIBUTION_FUNCTION(attribution_channel_performance) {
     const auto tenant_id = pg::argument<std::optional<core::Uuid>>(fcinfo, 0, "tenant_id");
     const auto model_version =
         pg::argument<std::optional<std::string_view>>(fcinfo, 1, "model_version");
-    using Time = std::optional<pg::Timestamptz>;
-    const pg::Timestamptz occurred_from =
-        pg::argument<Time>(fcinfo, 2, "occurred_from").value_or(pg::Timestamptz{DT_NOBEGIN});
-    const pg::Timestamptz occurred_to =
-        pg::argument<Time>(fcinfo, 3, "occurred_to").value_or(pg::Timestamptz{DT_NOEND});
+    const pg::Timestamptz occurred_from = pg::argument<pg::OptionalTime>(fcinfo, 2, "occurred_from")
+                                              .value_or(pg::Timestamptz{DT_NOBEGIN});
+    const pg::Timestamptz occurred_to = pg::argument<pg::OptionalTime>(fcinfo, 3, "occurred_to")
+                                            .value_or(pg::Timestamptz{DT_NOEND});
     pg::ResultRows rows(fcinfo);
     if (!tenant_id || !model_version)
         PG_RETURN_NULL();

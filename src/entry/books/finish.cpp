@@ -17,13 +17,11 @@
 namespace attribution::entry {
 namespace {
 
-using Time = std::optional<pg::Timestamptz>;
-
 /// Conversions that occurred in this time are expected to be settled.
 struct Bounds {
-    Time occurred_from, occurred_to; // nothing: no bound
+    pg::OptionalTime occurred_from, occurred_to; // nothing: no bound
 
-    using Columns = std::tuple<Time, Time>;
+    using Columns = std::tuple<pg::OptionalTime, pg::OptionalTime>;
 };
 
 Bounds bounds_of_run(const core::Uuid& tenant_id, const core::Uuid& run_id) {
@@ -106,13 +104,14 @@ constexpr const char* comparison = R"sql(
 /// Returns an object of counts and sums, which lives as long as the SPI connection.
 pg::JsonbDatum compare(const core::Uuid& tenant_id, const core::Uuid& run_id) {
     const Bounds bounds = bounds_of_run(tenant_id, run_id);
-    pg::Statement<pg::JsonbDatum(core::Uuid, core::Uuid, Time, Time)> finish{comparison,
-                                                                             pg::Plan::once};
+    pg::Statement<pg::JsonbDatum(core::Uuid, core::Uuid, pg::OptionalTime, pg::OptionalTime)>
+        finish{comparison, pg::Plan::once};
     return finish.run(tenant_id, run_id, bounds.occurred_from, bounds.occurred_to)[0];
 }
 
-Datum finish_run(const core::Uuid& tenant_id, const core::Uuid& run_id, MemoryContext memory) {
-    if (lock_run(tenant_id, run_id) == RunState::completed)
+Datum end_run_as_finished(const core::Uuid& tenant_id, const core::Uuid& run_id,
+                          MemoryContext memory) {
+    if (lock_run(tenant_id, run_id) == ReconciliationState::completed)
         return run_row(tenant_id, run_id, memory);
     join_run(tenant_id, run_id);
     return complete_run(tenant_id, run_id, compare(tenant_id, run_id), memory);
@@ -130,7 +129,7 @@ ATTRIBUTION_FUNCTION(attribution_finish_reconciliation) {
     entry::check_tenant(tenant_id);
     const MemoryContext memory = CurrentMemoryContext;
     SPI_connect();
-    const Datum run = entry::finish_run(tenant_id, run_id, memory);
+    const Datum run = entry::end_run_as_finished(tenant_id, run_id, memory);
     SPI_finish();
     PG_RETURN_DATUM(run);
 }

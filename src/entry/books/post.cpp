@@ -27,7 +27,7 @@ namespace {
 
 /// What is posted: the allocations of a tenant under a model version, of events that occurred from
 /// one time on and before another.
-struct Request {
+struct PostingRequest {
     core::Uuid tenant_id;
     std::string_view model_version;
     std::optional<pg::Timestamptz> occurred_from, occurred_to; // nothing: no bound
@@ -63,7 +63,7 @@ UnpostedRows no_unposted_rows() {
             .last_conversion = {}};
 }
 
-void add(UnpostedRows* unposted, const Unposted& row) {
+void add_unposted(UnpostedRows* unposted, const Unposted& row) {
     const bool is_other = unposted->count == 0 || row.conversion_id != unposted->last_conversion;
     Datum values[] = {pg::SqlType<core::Uuid>::to_datum(row.conversion_id),
                       pg::SqlType<core::Uuid>::to_datum(row.allocation_id),
@@ -78,7 +78,7 @@ void add(UnpostedRows* unposted, const Unposted& row) {
 /// are until the postings are committed and freeze them. Rows are looked up by a range of one key,
 /// in its order: whatever a planner without statistics believes, only the index on that key will
 /// do. OFFSET 0 keeps a look-up apart from the rest of the statement.
-void find_unposted(const Request& request, UnpostedRows* unposted) {
+void find_unposted(const PostingRequest& request, UnpostedRows* unposted) {
     static constinit pg::Statement<Unposted(core::Uuid, std::string_view)> all{R"sql(
         SELECT coalesce(e.refund_of, e.id), a.id, a.allocated_revenue_cents
         FROM attribution.attribution_allocations a
@@ -115,7 +115,7 @@ void find_unposted(const Request& request, UnpostedRows* unposted) {
                           WHERE l.tenant_id = $1
                             AND l.allocation_id >= a.id AND l.allocation_id <= a.id
                           ORDER BY l.allocation_id LIMIT 1 OFFSET 0))sql"};
-    const auto receive = [&](const Unposted& row) { add(unposted, row); };
+    const auto receive = [&](const Unposted& row) { add_unposted(unposted, row); };
     if (request.occurred_from || request.occurred_to)
         bounded.stream(receive, request.tenant_id, request.model_version, request.occurred_from,
                        request.occurred_to);
@@ -132,7 +132,7 @@ struct OtherBook {
     using Columns = std::tuple<core::Uuid, std::string_view, std::int64_t>;
 };
 
-[[noreturn]] void raise_other_book(const Request& request, const OtherBook& book) {
+[[noreturn]] void raise_other_book(const PostingRequest& request, const OtherBook& book) {
     const char* more =
         book.count == 1 ? "" : psprintf(" It is the first of " INT64_FORMAT ".", book.count);
     ereport(ERROR,
@@ -154,7 +154,7 @@ struct OtherBook {
 /// Opens the books that are missing and locks the others, in the order of their conversions: two
 /// sessions that post the same wait for each other in turn. A book that has another model version
 /// is "updated" to the one it has, so that the statement returns it.
-void open_books(const Request& request) {
+void open_books(const PostingRequest& request) {
     static constinit pg::Statement<OtherBook(core::Uuid, std::string_view)> open{R"sql(
         WITH opened AS (
             INSERT INTO attribution.ledger_books AS b (tenant_id, conversion_id, model_version)
@@ -181,7 +181,7 @@ bool books_are_opened_by_us(Relation books) {
 
 /// Inserts the postings and returns their number. Allocations that another session has posted
 /// meanwhile are left out.
-std::uint64_t insert_postings(const Request& request, Relation ledger, Relation books) {
+std::uint64_t insert_postings(const PostingRequest& request, Relation ledger, Relation books) {
     static constinit pg::Statement<void(core::Uuid)> insert{R"sql(
         INSERT INTO attribution.revenue_ledger (tenant_id, conversion_id, allocation_id,
             reverses_id, reconciliation_run_id, revenue_cents)
@@ -213,7 +213,7 @@ std::uint64_t insert_postings(const Request& request, Relation ledger, Relation 
 
 /// Posts the allocations that are not posted and returns their number. The tables are locked first,
 /// so that no wait for a table comes after the snapshot that decides what is posted.
-std::uint64_t post(const Request& request) {
+std::uint64_t post(const PostingRequest& request) {
     Relation books = table_open(pg::own_relation("ledger_books"), RowExclusiveLock);
     Relation ledger = table_open(pg::own_relation("revenue_ledger"), RowExclusiveLock);
     UnpostedRows unposted = no_unposted_rows();
@@ -231,7 +231,7 @@ std::uint64_t post(const Request& request) {
     return posted;
 }
 
-void check_model_version(const Request& request) {
+void check_model_version(const PostingRequest& request) {
     static constinit pg::Statement<std::tuple<bool, bool>(core::Uuid, std::string_view)> find{R"sql(
         SELECT EXISTS (SELECT 1 FROM attribution.tenants WHERE id = $1),
                EXISTS (SELECT 1 FROM attribution.attribution_models
@@ -258,12 +258,11 @@ using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_post_allocations) {
     PreventCommandIfReadOnly("post_allocations()");
-    using Time = std::optional<pg::Timestamptz>;
-    const entry::Request request = {.tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
-                                    .model_version =
-                                        pg::argument<std::string_view>(fcinfo, 1, "model_version"),
-                                    .occurred_from = pg::argument<Time>(fcinfo, 2, "occurred_from"),
-                                    .occurred_to = pg::argument<Time>(fcinfo, 3, "occurred_to")};
+    const entry::PostingRequest request = {
+        .tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
+        .model_version = pg::argument<std::string_view>(fcinfo, 1, "model_version"),
+        .occurred_from = pg::argument<pg::OptionalTime>(fcinfo, 2, "occurred_from"),
+        .occurred_to = pg::argument<pg::OptionalTime>(fcinfo, 3, "occurred_to")};
     entry::check_tenant(request.tenant_id);
     SPI_connect();
     entry::check_model_version(request);

@@ -13,8 +13,6 @@
 namespace attribution::entry {
 namespace {
 
-using Time = std::optional<pg::Timestamptz>;
-
 /// Checks the user's deferred constraints while the step can still be undone.
 void check_deferred_constraints() {
     if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
@@ -22,11 +20,12 @@ void check_deferred_constraints() {
 }
 
 /// Starts the run, commits, and returns its id.
-core::Uuid start_run(const core::Uuid& tenant_id, Time occurred_from, Time occurred_to) {
+core::Uuid start_run(const core::Uuid& tenant_id, pg::OptionalTime occurred_from,
+                     pg::OptionalTime occurred_to) {
     static constexpr const char* start_sql = R"sql(
         SELECT r.id FROM attribution.start_reconciliation($1, $2, $3) AS r)sql";
-    static constinit pg::Statement<core::Uuid(core::Uuid, Time, Time)> start{start_sql,
-                                                                             pg::Plan::chosen};
+    static constinit pg::Statement<core::Uuid(core::Uuid, pg::OptionalTime, pg::OptionalTime)>
+        start{start_sql, pg::Plan::chosen};
     const core::Uuid run_id = start.run(tenant_id, occurred_from, occurred_to)[0];
     pg::commit();
     return run_id;
@@ -78,8 +77,8 @@ void fail_run(const core::Uuid& tenant_id, const core::Uuid& run_id, ErrorData* 
 }
 
 /// Returns the id of the run, completed or failed.
-core::Uuid reconcile(const core::Uuid& tenant_id, pg::JsonbDatum settlements, Time occurred_from,
-                     Time occurred_to) {
+core::Uuid reconcile(const core::Uuid& tenant_id, pg::JsonbDatum settlements,
+                     pg::OptionalTime occurred_from, pg::OptionalTime occurred_to) {
     const core::Uuid run_id = start_run(tenant_id, occurred_from, occurred_to);
     ErrorData* failure = pg::attempt([&] { settle_run(tenant_id, run_id, settlements); });
     if (failure == nullptr) {
@@ -103,8 +102,8 @@ ATTRIBUTION_FUNCTION(attribution_reconcile) {
     PreventCommandIfReadOnly("reconcile()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto settlements = pg::argument<pg::JsonbDatum>(fcinfo, 1, "settlements");
-    const auto occurred_from = pg::argument<entry::Time>(fcinfo, 3, "occurred_from");
-    const auto occurred_to = pg::argument<entry::Time>(fcinfo, 4, "occurred_to");
+    const auto occurred_from = pg::argument<pg::OptionalTime>(fcinfo, 3, "occurred_from");
+    const auto occurred_to = pg::argument<pg::OptionalTime>(fcinfo, 4, "occurred_to");
     pg::check_may_commit(fcinfo, "reconcile()", "It commits after each step.",
                          "CALL it outside BEGIN ... COMMIT, or call start_reconciliation(), "
                          "settle() and finish_reconciliation().");

@@ -15,8 +15,6 @@
 namespace attribution::entry {
 namespace {
 
-using Time = std::optional<pg::Timestamptz>;
-
 /// A copy of the only row that a statement has written. A BEFORE trigger of the user may have
 /// suppressed it.
 Datum written_row(const pg::Rows<pg::Composite>& rows, MemoryContext memory) {
@@ -28,29 +26,29 @@ Datum written_row(const pg::Rows<pg::Composite>& rows, MemoryContext memory) {
     return pg::copied(rows[0], memory);
 }
 
-RunState read_state(std::string_view state) {
-    return state == "running"     ? RunState::running
-           : state == "completed" ? RunState::completed
-           : state == "failed"    ? RunState::failed
-                                  : RunState::idle;
+ReconciliationState read_state(std::string_view state) {
+    return state == "running"     ? ReconciliationState::running
+           : state == "completed" ? ReconciliationState::completed
+           : state == "failed"    ? ReconciliationState::failed
+                                  : ReconciliationState::idle;
 }
 
-const char* state_name(RunState state) {
+const char* state_name(ReconciliationState state) {
     switch (state) {
-    case RunState::idle:
+    case ReconciliationState::idle:
         return "idle";
-    case RunState::running:
+    case ReconciliationState::running:
         return "running";
-    case RunState::failed:
+    case ReconciliationState::failed:
         return "failed";
-    case RunState::completed:
+    case ReconciliationState::completed:
         return "completed";
     }
     pg_unreachable();
 }
 
 [[noreturn]] void raise_not_running(const core::Uuid& tenant_id, const core::Uuid& run_id,
-                                    RunState state) {
+                                    ReconciliationState state) {
     ereport(ERROR,
             (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
              errmsg("reconciliation run %s is not running", pg::uuid_text(run_id)),
@@ -66,10 +64,11 @@ const char* state_name(RunState state) {
 struct RunningRun {
     core::Uuid id;
     std::optional<std::int32_t> process_id; // nothing in runs that were made by hand
-    Time process_started_at;
+    pg::OptionalTime process_started_at;
     pg::Timestamptz running_since;
 
-    using Columns = std::tuple<core::Uuid, std::optional<std::int32_t>, Time, pg::Timestamptz>;
+    using Columns =
+        std::tuple<core::Uuid, std::optional<std::int32_t>, pg::OptionalTime, pg::Timestamptz>;
 
     [[nodiscard]] bool has_process() const { return process_id && process_started_at; }
 };
@@ -171,10 +170,10 @@ void end_abandoned_run(const core::Uuid& tenant_id) {
     }
 }
 
-Datum insert_run(const core::Uuid& tenant_id, Time occurred_from, Time occurred_to,
-                 MemoryContext memory) {
-    static constinit pg::Statement<pg::Composite(core::Uuid, Time, Time, std::int32_t,
-                                                 pg::Timestamptz)>
+Datum insert_reconciliation_run(const core::Uuid& tenant_id, pg::OptionalTime occurred_from,
+                                pg::OptionalTime occurred_to, MemoryContext memory) {
+    static constinit pg::Statement<pg::Composite(core::Uuid, pg::OptionalTime, pg::OptionalTime,
+                                                 std::int32_t, pg::Timestamptz)>
         insert{R"sql(
         INSERT INTO attribution.reconciliation_runs AS r (tenant_id, state, last_run_at,
             occurred_from, occurred_to, backend_pid, backend_start)
@@ -185,12 +184,12 @@ Datum insert_run(const core::Uuid& tenant_id, Time occurred_from, Time occurred_
                        memory);
 }
 
-Datum fail_run(const core::Uuid& tenant_id, const core::Uuid& run_id, std::string_view message,
-               MemoryContext memory) {
-    const RunState state = lock_run(tenant_id, run_id);
-    if (state == RunState::completed)
+Datum end_run_as_failed(const core::Uuid& tenant_id, const core::Uuid& run_id,
+                        std::string_view message, MemoryContext memory) {
+    const ReconciliationState state = lock_run(tenant_id, run_id);
+    if (state == ReconciliationState::completed)
         raise_not_running(tenant_id, run_id, state);
-    if (state == RunState::failed)
+    if (state == ReconciliationState::failed)
         return run_row(tenant_id, run_id, memory);
     return written_row(end_as_failed(tenant_id, run_id, message), memory);
 }
@@ -202,10 +201,11 @@ Datum fail_run(const core::Uuid& tenant_id, const core::Uuid& run_id, std::strin
 struct RunStatus {
     core::Uuid tenant_id;
     std::string_view state;
-    Time last_run_at;
+    pg::OptionalTime last_run_at;
     std::optional<core::Uuid> run_id;
 
-    using Columns = std::tuple<core::Uuid, std::string_view, Time, std::optional<core::Uuid>>;
+    using Columns =
+        std::tuple<core::Uuid, std::string_view, pg::OptionalTime, std::optional<core::Uuid>>;
 };
 
 /// As the caller's query sees it, and what its role may see. The names of operators are qualified:
@@ -226,7 +226,7 @@ std::optional<RunStatus> find_status(const core::Uuid& tenant_id) {
 
 } // namespace
 
-RunState lock_run(const core::Uuid& tenant_id, const core::Uuid& run_id) {
+ReconciliationState lock_run(const core::Uuid& tenant_id, const core::Uuid& run_id) {
     static constinit pg::Statement<std::string_view(core::Uuid, core::Uuid)> lock{R"sql(
         SELECT r.state
         FROM attribution.reconciliation_runs r
@@ -247,8 +247,8 @@ void join_run(const core::Uuid& tenant_id, const core::Uuid& run_id) {
         UPDATE attribution.reconciliation_runs
         SET backend_pid = $3, backend_start = $4
         WHERE tenant_id = $1 AND id = $2)sql"};
-    const RunState state = lock_run(tenant_id, run_id);
-    if (state != RunState::running)
+    const ReconciliationState state = lock_run(tenant_id, run_id);
+    if (state != ReconciliationState::running)
         raise_not_running(tenant_id, run_id, state);
     update.run(tenant_id, run_id, MyProcPid, pg::Timestamptz{MyStartTimestamp});
 }
@@ -279,14 +279,15 @@ using namespace attribution;
 ATTRIBUTION_FUNCTION(attribution_start_reconciliation) {
     PreventCommandIfReadOnly("start_reconciliation()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
-    const auto occurred_from = pg::argument<entry::Time>(fcinfo, 1, "occurred_from");
-    const auto occurred_to = pg::argument<entry::Time>(fcinfo, 2, "occurred_to");
+    const auto occurred_from = pg::argument<pg::OptionalTime>(fcinfo, 1, "occurred_from");
+    const auto occurred_to = pg::argument<pg::OptionalTime>(fcinfo, 2, "occurred_to");
     entry::check_tenant(tenant_id);
     const MemoryContext memory = CurrentMemoryContext;
     SPI_connect();
     entry::check_tenant_exists(tenant_id);
     entry::end_abandoned_run(tenant_id);
-    const Datum run = entry::insert_run(tenant_id, occurred_from, occurred_to, memory);
+    const Datum run =
+        entry::insert_reconciliation_run(tenant_id, occurred_from, occurred_to, memory);
     SPI_finish();
     PG_RETURN_DATUM(run);
 }
@@ -299,7 +300,7 @@ ATTRIBUTION_FUNCTION(attribution_fail_reconciliation) {
     entry::check_tenant(tenant_id);
     const MemoryContext memory = CurrentMemoryContext;
     SPI_connect();
-    const Datum run = entry::fail_run(tenant_id, run_id, message, memory);
+    const Datum run = entry::end_run_as_failed(tenant_id, run_id, message, memory);
     SPI_finish();
     PG_RETURN_DATUM(run);
 }

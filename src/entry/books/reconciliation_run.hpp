@@ -17,11 +17,11 @@
 
 namespace attribution::entry {
 
-enum class RunState { idle, running, failed, completed };
+enum class ReconciliationState { idle, running, failed, completed };
 
 /// Locks the run until the transaction ends: the steps of a run come one after the other. Raises
 /// 22023 when there is none.
-RunState lock_run(const core::Uuid& tenant_id, const core::Uuid& run_id);
+ReconciliationState lock_run(const core::Uuid& tenant_id, const core::Uuid& run_id);
 
 /// Locks the run, which must be running (else 55000), and records this process as the one that
 /// works on it. The run is updated even where it is recorded already: a step whose snapshot is

@@ -39,7 +39,7 @@ struct SettlementRows {
     std::int64_t count;
 };
 
-void add(SettlementRows* settlements, const core::Settlement& settlement) {
+void add_settlement(SettlementRows* settlements, const core::Settlement& settlement) {
     Datum values[] = {Int64GetDatum(settlements->count), pg::text_datum(settlement.key),
                       Int64GetDatum(settlement.amount_cents)};
     bool nulls[3] = {};
@@ -74,7 +74,7 @@ SettlementRows read_settlements(Jsonb* document) {
         CHECK_FOR_INTERRUPTS();
         const MemoryContext before = MemoryContextSwitchTo(memory);
         ++settlements.count;
-        add(&settlements, read_settlement(element, settlements.count));
+        add_settlement(&settlements, read_settlement(element, settlements.count));
         MemoryContextSwitchTo(before);
         MemoryContextReset(memory);
     }

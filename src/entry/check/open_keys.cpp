@@ -7,7 +7,7 @@
 namespace attribution::entry {
 namespace {
 
-constexpr long max_keys = 1L << 20;
+constexpr long max_open_keys = 1L << 20;
 
 struct TrackedKey {
     CheckKey key; // hash key
@@ -66,7 +66,7 @@ TransactionKeys& current_keys() {
 TrackedKey* find_key(TransactionKeys& all, const CheckKey& key, HASHACTION action) {
     if (all.found_last != nullptr && all.found_last->key == key)
         return all.found_last;
-    if (action == HASH_ENTER && hash_get_num_entries(all.keys) >= max_keys)
+    if (action == HASH_ENTER && hash_get_num_entries(all.keys) >= max_open_keys)
         action = HASH_FIND;
     bool found;
     auto* tracked = static_cast<TrackedKey*>(hash_search(all.keys, &key, action, &found));

@@ -17,9 +17,6 @@
 namespace attribution::entry {
 namespace {
 
-using Text = std::optional<std::string_view>;
-using Time = std::optional<pg::Timestamptz>;
-
 /// What was wrong, as dead_events.error_detail has it.
 pg::JsonbDatum detail_of(const core::Problem& problem) {
     JsonbParseState* state = nullptr;
@@ -37,16 +34,17 @@ pg::JsonbDatum detail_of(const core::Problem& problem) {
 /// The dead events that a call is about.
 struct Selection {
     core::Uuid tenant_id;
-    Text source, error_code;
+    pg::OptionalText source, error_code;
     std::int32_t limit_rows;
-    Time ingested_from, ingested_to; // [from, to)
-    bool ignore_backoff;             // also those that wait for their next try
+    pg::OptionalTime ingested_from, ingested_to; // [from, to)
+    bool ignore_backoff;                         // also those that wait for their next try
 };
 
 /// The ids of the selected dead events, the oldest first, locked; those that another session has
 /// locked are left out.
 std::span<core::Uuid> lock_dead_events(const Selection& selection) {
-    static constinit pg::Statement<core::Uuid(core::Uuid, Text, Text, std::int32_t, Time, Time,
+    static constinit pg::Statement<core::Uuid(core::Uuid, pg::OptionalText, pg::OptionalText,
+                                              std::int32_t, pg::OptionalTime, pg::OptionalTime,
                                               bool)>
         find{R"sql(
         SELECT d.id
@@ -75,14 +73,14 @@ std::span<core::Uuid> lock_dead_events(const Selection& selection) {
 
 /// A delivery as it was stored.
 struct StoredDelivery {
-    using Columns = std::tuple<std::string_view, Text, std::optional<pg::JsonbDatum>,
+    using Columns = std::tuple<std::string_view, pg::OptionalText, std::optional<pg::JsonbDatum>,
                                std::optional<pg::JsonbDatum>>;
     std::string_view source;
-    Text topic;
+    pg::OptionalText topic;
     std::optional<pg::JsonbDatum> payload, headers;
 };
 
-pg::JsonbDatum copied(pg::JsonbDatum jsonb) {
+pg::JsonbDatum copied_jsonb(pg::JsonbDatum jsonb) {
     return {datumCopy(jsonb.datum, false, -1)};
 }
 
@@ -100,12 +98,12 @@ void retry(Intaking* in, const core::Uuid& id) {
     in->source = pg::copied(stored.source);
     in->topic = pg::copied(stored.topic.value_or(std::string_view()));
     if (stored.headers)
-        in->headers = copied(*stored.headers);
+        in->headers = copied_jsonb(*stored.headers);
     if (!stored.payload) {
         set_problem(in, "missing_field", "the payload was erased", {});
         return;
     }
-    const pg::JsonbDatum payload = copied(*stored.payload);
+    const pg::JsonbDatum payload = copied_jsonb(*stored.payload);
     rows.free();
     // A JSON string holds a text that was no JSON, or none that could be stored, at that time.
     const core::Json root = pg::json_structure(payload.datum).root();
@@ -148,7 +146,7 @@ void record_resolution(const Intaking& in, const core::Uuid& id) {
 void record_failed_retry(const Intaking& in, const core::Uuid& id) {
     // Waits twice as long after each try, up to 1024 minutes.
     static constinit pg::Statement<void(core::Uuid, core::Uuid, std::string_view, pg::JsonbDatum,
-                                        Text, Text)>
+                                        pg::OptionalText, pg::OptionalText)>
         update{R"sql(
         UPDATE attribution.dead_events
         SET error_code = $3, error_detail = $4, retry_count = retry_count + 1,
@@ -215,9 +213,10 @@ RetryCounts retry_all(const core::Uuid& tenant_id, std::span<core::Uuid> ids) {
 // --- discarding and pruning ----------------------------------------------------------------------
 
 std::int64_t discard_events(const core::Uuid& tenant_id, std::span<const core::Uuid> ids,
-                            const Text& note) {
-    static constinit pg::Statement<void(core::Uuid, std::span<const core::Uuid>, Text)> update{
-        R"sql(
+                            const pg::OptionalText& note) {
+    static constinit pg::Statement<void(core::Uuid, std::span<const core::Uuid>, pg::OptionalText)>
+        update{
+            R"sql(
         UPDATE attribution.dead_events
         SET resolved_at = now(), resolution = 'discarded', resolved_by = session_user,
             resolution_note = $3, next_retry_at = NULL
@@ -228,9 +227,9 @@ std::int64_t discard_events(const core::Uuid& tenant_id, std::span<const core::U
 } // namespace
 
 void store_dead_event(const Intaking& in) {
-    static constinit pg::Statement<void(core::Uuid, std::string_view, std::string_view,
-                                        pg::JsonbDatum, pg::JsonbDatum, Text,
-                                        std::optional<pg::JsonbDatum>, Text, Text)>
+    static constinit pg::Statement<void(
+        core::Uuid, std::string_view, std::string_view, pg::JsonbDatum, pg::JsonbDatum,
+        pg::OptionalText, std::optional<pg::JsonbDatum>, pg::OptionalText, pg::OptionalText)>
         insert{R"sql(
         INSERT INTO attribution.dead_events (
             tenant_id, source, error_code, error_detail, raw_payload, topic, headers,
@@ -251,12 +250,12 @@ ATTRIBUTION_FUNCTION(attribution_retry_dead_events) {
     PreventCommandIfReadOnly("retry_dead_events()");
     const entry::Selection selection{
         .tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
-        .source = pg::argument<entry::Text>(fcinfo, 1, "source"),
-        .error_code = pg::argument<entry::Text>(fcinfo, 2, "error_code"),
+        .source = pg::argument<pg::OptionalText>(fcinfo, 1, "source"),
+        .error_code = pg::argument<pg::OptionalText>(fcinfo, 2, "error_code"),
         .limit_rows =
             pg::argument<std::optional<std::int32_t>>(fcinfo, 3, "limit_rows").value_or(0),
-        .ingested_from = pg::argument<entry::Time>(fcinfo, 4, "ingested_from"),
-        .ingested_to = pg::argument<entry::Time>(fcinfo, 5, "ingested_to"),
+        .ingested_from = pg::argument<pg::OptionalTime>(fcinfo, 4, "ingested_from"),
+        .ingested_to = pg::argument<pg::OptionalTime>(fcinfo, 5, "ingested_to"),
         .ignore_backoff =
             pg::argument<std::optional<bool>>(fcinfo, 6, "ignore_backoff").value_or(false)};
     if (selection.limit_rows < 1 || selection.limit_rows > max_rows)
@@ -281,13 +280,13 @@ ATTRIBUTION_FUNCTION(attribution_discard_dead_events) {
         PG_RETURN_INT64(0);
     const entry::Selection selection{
         .tenant_id = *tenant_id,
-        .source = pg::argument<entry::Text>(fcinfo, 1, "source"),
-        .error_code = pg::argument<entry::Text>(fcinfo, 2, "error_code"),
+        .source = pg::argument<pg::OptionalText>(fcinfo, 1, "source"),
+        .error_code = pg::argument<pg::OptionalText>(fcinfo, 2, "error_code"),
         .limit_rows = std::max(limit.value_or(0), 0),
-        .ingested_from = pg::argument<entry::Time>(fcinfo, 4, "ingested_from"),
-        .ingested_to = pg::argument<entry::Time>(fcinfo, 5, "ingested_to"),
+        .ingested_from = pg::argument<pg::OptionalTime>(fcinfo, 4, "ingested_from"),
+        .ingested_to = pg::argument<pg::OptionalTime>(fcinfo, 5, "ingested_to"),
         .ignore_backoff = true};
-    const auto note = pg::argument<entry::Text>(fcinfo, 6, "note");
+    const auto note = pg::argument<pg::OptionalText>(fcinfo, 6, "note");
     entry::check_tenant(selection.tenant_id);
     SPI_connect();
     const std::span<core::Uuid> ids = entry::lock_dead_events(selection);

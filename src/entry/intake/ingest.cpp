@@ -51,7 +51,7 @@ void check_revenue(const NewEvent& event) {
                                       : "Pass the id of the refunded conversion as refund_of.");
 }
 
-/// Text argument `number`, which has 1 to 255 bytes where it is not null.
+/// pg::OptionalText argument `number`, which has 1 to 255 bytes where it is not null.
 std::optional<std::string_view> text_argument(FunctionCallInfo fcinfo, int number,
                                               const char* name) {
     const auto text = pg::argument<std::optional<std::string_view>>(fcinfo, number, name);
@@ -129,11 +129,11 @@ std::optional<core::Uuid> keyed_id(const NewEvent& event) {
 /// Inserts the event and returns its id; none when an event with its key or id exists. An event
 /// without a key gets an id of version 7.
 std::optional<core::Uuid> insert_event(const NewEvent& event, const std::optional<core::Uuid>& id) {
-    using Text = std::optional<std::string_view>;
     using Id = std::optional<core::Uuid>;
     static constinit pg::Statement<core::Uuid(core::Uuid, std::string_view, std::string_view,
-                                              pg::Timestamptz, core::Cents, Text, Text, Id, Text,
-                                              Id, std::optional<pg::JsonbDatum>, Id)>
+                                              pg::Timestamptz, core::Cents, pg::OptionalText,
+                                              pg::OptionalText, Id, pg::OptionalText, Id,
+                                              std::optional<pg::JsonbDatum>, Id)>
         insert{R"sql(
         INSERT INTO attribution.attribution_events (
             tenant_id, source, event_type, occurred_at, revenue_cents, external_event_id,
@@ -159,7 +159,8 @@ std::optional<StoredEvent> find_by_id(const core::Uuid& tenant_id, const core::U
 }
 
 /// The stored event that has the key of the event, or its id.
-std::optional<StoredEvent> find_stored(const NewEvent& event, const std::optional<core::Uuid>& id) {
+std::optional<StoredEvent> find_stored_event(const NewEvent& event,
+                                             const std::optional<core::Uuid>& id) {
     if (!id)
         return std::nullopt;
     const std::optional<StoredEvent> stored =
@@ -242,7 +243,7 @@ IngestResult ingest(const NewEvent& event, OverRefund over_refund) {
     if (event.refund_of) {
         lock_conversion(event.tenant_id, *event.refund_of);
         // A refund that is stored already takes nothing more.
-        if (over_refund == OverRefund::returned && !find_stored(event, id)) {
+        if (over_refund == OverRefund::returned && !find_stored_event(event, id)) {
             if (const auto left = find_shortage(event)) {
                 result.outcome = IngestOutcome::over_refund;
                 result.refundable_cents = *left;
@@ -261,7 +262,7 @@ IngestResult ingest(const NewEvent& event, OverRefund over_refund) {
                 check_refunds(event.tenant_id, *event.refund_of);
             return result;
         }
-        if (const std::optional<StoredEvent> stored = find_stored(event, id)) {
+        if (const std::optional<StoredEvent> stored = find_stored_event(event, id)) {
             result.event = *stored;
             result.outcome = has_same_content(event, *stored) ? IngestOutcome::duplicate
                                                               : IngestOutcome::content_changed;

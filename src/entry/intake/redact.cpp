@@ -37,8 +37,8 @@ const char* const default_redacted_keys =
 
 namespace {
 
-constexpr std::size_t max_keys = 512;
-std::array<std::uint64_t, max_keys> hashes; // sorted
+constexpr std::size_t max_redacted_keys = 512;
+std::array<std::uint64_t, max_redacted_keys> hashes; // sorted
 std::size_t hash_count = 0;
 
 /// Calls visit(name) for each name in a list with commas; blanks around names do not count.
@@ -66,17 +66,17 @@ core::KeySet listed_keys() {
 bool check_redacted_keys(char** value, void**, GucSource) {
     std::size_t count = 0;
     each_name(*value == nullptr ? "" : *value, [&](std::string_view) { ++count; });
-    if (count <= max_keys)
+    if (count <= max_redacted_keys)
         return true;
-    GUC_check_errdetail("%zu keys are listed, at most %zu are allowed.", count, max_keys);
+    GUC_check_errdetail("%zu keys are listed, at most %zu are allowed.", count, max_redacted_keys);
     return false;
 }
 
 void assign_redacted_keys(const char* value, void*) {
     hash_count = 0;
     each_name(value == nullptr ? "" : value, [&](std::string_view name) {
-        Assert(hash_count < max_keys); // check_redacted_keys()
-        if (hash_count < max_keys)
+        Assert(hash_count < max_redacted_keys); // check_redacted_keys()
+        if (hash_count < max_redacted_keys)
             hashes[hash_count++] = core::key_hash(name);
     });
     std::sort(hashes.begin(), hashes.begin() + hash_count);
@@ -180,15 +180,15 @@ using namespace attribution;
 ATTRIBUTION_FUNCTION(attribution_erase_personal_data) {
     using Uuids = std::optional<pg::Opaque<UUIDARRAYOID>>;
     using Texts = std::optional<pg::Opaque<TEXTARRAYOID>>;
-    using Text = std::optional<std::string_view>;
     // Planned for each call, like the query of a user: how much is erased differs widely.
-    pg::Statement<std::tuple<std::int64_t, std::int64_t>(core::Uuid, Uuids, Texts, Text)> erase(
-        entry::erase_sql, pg::Plan::once);
+    pg::Statement<std::tuple<std::int64_t, std::int64_t>(core::Uuid, Uuids, Texts,
+                                                         pg::OptionalText)>
+        erase(entry::erase_sql, pg::Plan::once);
     PreventCommandIfReadOnly("erase_personal_data()");
     const auto tenant_id = pg::argument<std::optional<core::Uuid>>(fcinfo, 0, "tenant_id");
     const auto session_ids = pg::argument<Uuids>(fcinfo, 1, "session_ids");
     const auto keys = pg::argument<Texts>(fcinfo, 2, "keys");
-    const auto containing = pg::argument<Text>(fcinfo, 3, "containing");
+    const auto containing = pg::argument<pg::OptionalText>(fcinfo, 3, "containing");
     if (!tenant_id) // nobody's data
         return pg::row_result(fcinfo, std::int64_t{0}, std::int64_t{0});
     entry::check_tenant(*tenant_id);

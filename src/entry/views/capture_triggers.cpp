@@ -12,29 +12,35 @@
 namespace attribution::entry {
 namespace {
 
-/// A trigger that names the view in its argument.
+/// A trigger that names the view in its first argument; more arguments are allowed, and ignored.
 struct FoundTrigger {
-    using Columns = std::tuple<Oid, Oid, std::int32_t, std::string_view, bool, bool, bool, bool,
-                               std::string_view>;
+    using Columns = std::tuple<Oid, Oid, std::int32_t, std::string_view,
+                               std::optional<std::string_view>, bool, bool, bool, std::string_view>;
     Oid table;
     Oid function;
     std::int32_t type;        // TRIGGER_TYPE_...
     std::string_view enabled; // TRIGGER_FIRES_...
-    bool has_condition;
+    std::optional<std::string_view> condition;
     bool is_of_columns; // fires for updates of some columns only
     bool has_old_rows;
     bool has_new_rows;
     std::string_view identity;
 };
 
-// xmin and ctid: a trigger that was disabled and enabled again is another version of its row.
+// Conditions are read without what settings add to names: quotes, and a schema that is not in the
+// search path. xmin and ctid: a trigger that was disabled and enabled again is another version of
+// its row.
 constexpr const char* find_triggers_sql = R"sql(
 SELECT t.tgrelid, t.tgfoid, t.tgtype::integer, t.tgenabled::text,
-       t.tgqual IS NOT NULL, t.tgattr::text <> '', t.tgoldtable IS NOT NULL, t.tgnewtable IS NOT NULL,
+       CASE WHEN t.tgqual IS NOT NULL THEN
+           substring(replace(replace(pg_get_triggerdef(t.oid), '"', ''), 'attribution.', '')
+                     FROM 'WHEN [(](.*)[)] EXECUTE ') END,
+       t.tgattr::text <> '', t.tgoldtable IS NOT NULL, t.tgnewtable IS NOT NULL,
        format('%s %s %s %s', t.oid, t.xmin, t.ctid, t.tgenabled)
 FROM pg_catalog.pg_trigger t
 WHERE NOT t.tgisinternal AND t.tgfoid = ANY ($1)
-  AND t.tgargs = convert_to($2, 'UTF8') || decode('00', 'hex') -- arguments end with a zero
+  AND substr(t.tgargs, 1, octet_length($2) + 1)
+      = convert_to($2, 'UTF8') || decode('00', 'hex') -- arguments end with a zero
 ORDER BY t.oid
 )sql";
 constinit pg::Statement<FoundTrigger(std::span<const Oid>, std::string_view)> find_triggers{
@@ -66,6 +72,8 @@ constexpr const char* find_event_trigger_sql = R"sql(
 SELECT format('%s %s %s', e.oid, e.xmin, e.ctid)
 FROM pg_catalog.pg_event_trigger e
 WHERE e.evtfoid = $1 AND e.evtenabled = 'A' AND e.evtevent = 'ddl_command_end'
+  AND (e.evttags IS NULL OR 'REFRESH MATERIALIZED VIEW' = ANY (e.evttags))
+ORDER BY e.oid
 )sql";
 constinit pg::Statement<std::string_view(Oid)> find_event_trigger{find_event_trigger_sql};
 
@@ -80,6 +88,20 @@ bool is_each_row(const RequiredTrigger& required) {
     return required.duty != Duty::log_rows && (required.events & TRIGGER_TYPE_TRUNCATE) == 0;
 }
 
+/// The condition of the trigger, as PostgreSQL writes it; none when it has none.
+std::optional<std::string_view> condition_of(const RequiredTrigger& required) {
+    switch (required.duty) {
+    case Duty::log_altered_rows:
+        return required.altered;
+    case Duty::raise_doubt_if_replicated:
+        return "is_replicated_row()";
+    case Duty::log_rows:
+    case Duty::raise_doubt:
+        return std::nullopt;
+    }
+    pg_unreachable();
+}
+
 /// True when the trigger does what is required; the table and the function are compared by the
 /// caller.
 bool does_duty(const FoundTrigger& found, const RequiredTrigger& required) {
@@ -88,9 +110,7 @@ bool does_duty(const FoundTrigger& found, const RequiredTrigger& required) {
     const char enabled = required.duty == Duty::raise_doubt_if_replicated ? TRIGGER_FIRES_ON_REPLICA
                                                                           : TRIGGER_FIRES_ALWAYS;
     return found.type == type && found.enabled.size() == 1 && found.enabled[0] == enabled &&
-           !found.is_of_columns &&
-           found.has_condition == (required.duty == Duty::log_altered_rows ||
-                                   required.duty == Duty::raise_doubt_if_replicated) &&
+           !found.is_of_columns && found.condition == condition_of(required) &&
            found.has_old_rows == (gets_rows && (required.events & (TRIGGER_TYPE_UPDATE |
                                                                    TRIGGER_TYPE_DELETE)) != 0) &&
            found.has_new_rows ==

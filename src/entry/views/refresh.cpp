@@ -229,7 +229,7 @@ Datum refresh_and_log(const TrackedView& tracked, Mode mode) {
 }
 
 /// Why the next refresh will be of the whole view, palloc'd; nullptr when it can be incremental.
-const char* find_doubt(const TrackedView& tracked) {
+const char* find_doubt_of(const TrackedView& tracked) {
     const Oid view_id = pg::find_own_relation(tracked.name);
     if (!OidIsValid(view_id))
         return "it does not exist";
@@ -293,7 +293,7 @@ ATTRIBUTION_FUNCTION(attribution_refresh_all) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_refresh_doubt) {
-    const char* reason = entry::find_doubt(
+    const char* reason = entry::find_doubt_of(
         entry::read_view_name(pg::argument<std::string_view>(fcinfo, 0, "view_name")));
     if (reason == nullptr)
         PG_RETURN_NULL();

@@ -22,7 +22,8 @@ constexpr RequiredTrigger summary_triggers[] = {
     {"attribution_allocations", on_delete, Duty::log_rows},
     {"attribution_allocations", on_truncate, Duty::raise_doubt},
     {"attribution_allocations", on_rows, Duty::raise_doubt_if_replicated},
-    {"attribution_events", on_update, Duty::log_altered_rows},
+    {"attribution_events", on_update, Duty::log_altered_rows,
+     "(old.revenue_cents IS DISTINCT FROM new.revenue_cents)"},
     {"attribution_events", on_delete, Duty::log_rows},
     {"attribution_events", on_truncate, Duty::raise_doubt},
     {"attribution_events", on_rows, Duty::raise_doubt_if_replicated}};

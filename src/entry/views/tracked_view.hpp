@@ -28,6 +28,7 @@ struct RequiredTrigger {
     const char* table;
     std::uint8_t events;
     Duty duty;
+    const char* altered = nullptr; // of Duty::log_altered_rows: its WHEN, as PostgreSQL writes it
 };
 
 struct TrackedView {
