@@ -116,7 +116,7 @@ CREATE FUNCTION attribution.bind_tenant(role_name name, tenant_id uuid) RETURNS 
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'attribution_bind_tenant';
 COMMENT ON FUNCTION attribution.bind_tenant(name, uuid) IS
-'Ties a login role to one tenant: current_tenant() then refuses every other value in its sessions. NULL as tenant_id removes the binding. For the owner of the tables.';
+'Ties a login role to one tenant: current_tenant() then refuses every other value in its sessions. NULL as tenant_id removes the binding. For the owner of the tables. 22004 NULL role, 42704 unknown role, 23503 unknown tenant.';
 REVOKE ALL ON FUNCTION attribution.bind_tenant(name, uuid) FROM PUBLIC;
 
 ALTER TABLE attribution.tenants ENABLE ROW LEVEL SECURITY;

@@ -31,7 +31,7 @@ CREATE FUNCTION attribution.ingest_webhook(
     SET jit = off -- where one conversion has most refunds, lookups of refunds count as costly and would be compiled
     AS 'MODULE_PATHNAME', 'attribution_ingest_webhook';
 COMMENT ON FUNCTION attribution.ingest_webhook(uuid, text, text, jsonb, jsonb) IS
-'Takes in a delivery of shopify, stripe, paypal or woocommerce, once per order, payment and refund whatever the topics and deliveries (doc/webhook.md). topic NULL: as headers or payload say. outcome: ingested, duplicate, ignored (no money moved, or not yet) or dead (stored in dead_events with an error code; the transaction goes on). event_id: the event, NULL where there is none. Signatures are not checked: that needs the body as it came.';
+'Takes in a delivery of shopify, stripe, paypal or woocommerce, once per order, payment and refund whatever the topics and deliveries (doc/webhook.md). topic NULL: as headers or payload say. outcome: ingested, duplicate, ignored (no money moved, or not yet) or dead (stored in dead_events with an error code; the transaction goes on). event_id: the event, NULL where there is none. Signatures are not checked: that needs the body as it came. 22004 NULL argument, 22023 unknown tenant or empty text, 54000 a text of more than 255 bytes; what is wrong with the delivery itself raises nothing.';
 REVOKE ALL ON FUNCTION attribution.ingest_webhook(uuid, text, text, jsonb, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION attribution.ingest_webhook_text(

@@ -107,7 +107,7 @@ CREATE FUNCTION attribution.allocate_event(
     SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
     AS 'MODULE_PATHNAME', 'attribution_allocate_event_by_weights';
 COMMENT ON FUNCTION attribution.allocate_event(uuid, uuid, text, text[], numeric[]) IS
-'Allocates the revenue of a conversion to channels by the caller''s weights and returns the stored rows in the order of their channels. Ties are decided by allocation_tie_key(). Idempotent: weights of the same ratios return the stored rows, others are refused (23505, allocation_is_unchanged). An unknown model version is recorded as custom. At most 10000 channels.';
+'Allocates the revenue of a conversion to channels by the caller''s weights and returns the stored rows in the order of their channels. Ties are decided by allocation_tie_key(). Idempotent: weights of the same ratios return the stored rows, others are refused (23505, allocation_is_unchanged). An unknown model version is recorded as custom. At most 10000 channels (54000). 22004 NULL argument, 22023 bad weights or channels, an unknown event, a touch, a refund, or a model version that computes its weights itself.';
 REVOKE ALL ON FUNCTION attribution.allocate_event(uuid, uuid, text, text[], numeric[]) FROM PUBLIC;
 
 CREATE FUNCTION attribution.allocate_event(tenant_id uuid, event_id uuid, model_version text)
@@ -117,7 +117,7 @@ CREATE FUNCTION attribution.allocate_event(tenant_id uuid, event_id uuid, model_
     SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
     AS 'MODULE_PATHNAME', 'attribution_allocate_event';
 COMMENT ON FUNCTION attribution.allocate_event(uuid, uuid, text) IS
-'Allocates a conversion to the channels of its journey by the weights of the model version, or a refund to what is left per channel of its conversion, and returns the stored rows in the order of their channels. Allocating a conversion allocates its refunds with it, allocating a refund those before it. Idempotent: what is stored is returned, never recomputed.';
+'Allocates a conversion to the channels of its journey by the weights of the model version, or a refund to what is left per channel of its conversion, and returns the stored rows in the order of their channels. Allocating a conversion allocates its refunds with it, allocating a refund those before it. Idempotent: what is stored is returned, never recomputed. 22004 NULL argument, 22023 an unknown event or model version, a touch, a refund whose conversion is not allocated, or a model version without weights of its own; 54000 too many touches or channels; 23514 a refund of more than is left.';
 REVOKE ALL ON FUNCTION attribution.allocate_event(uuid, uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION attribution.define_model(tenant_id uuid, model_version text, method text, parameters jsonb DEFAULT '{}')

@@ -28,14 +28,14 @@ CREATE FUNCTION attribution.check_event_revenue() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_check_event_revenue';
 COMMENT ON FUNCTION attribution.check_event_revenue() IS
-'Constraint trigger: the refunds of a conversion do not exceed it (23514 refunds_do_not_exceed_conversion) and name a conversion (23514 refund_names_conversion); the allocations of an event whose revenue changed sum to it under each model version; no channel that an event took along is below zero. Errors as check_allocation_sum().';
+'Constraint trigger: the refunds of a conversion do not exceed it (23514 refunds_do_not_exceed_conversion) and name a conversion (23514 refund_names_conversion); the allocations of an event whose revenue changed sum to it under each model version; no channel of a conversion whose refund was deleted is below zero. Errors as check_allocation_sum().';
 REVOKE ALL ON FUNCTION attribution.check_event_revenue() FROM PUBLIC;
 
 CREATE FUNCTION attribution.note_event_revenue() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_note_event_revenue';
 COMMENT ON FUNCTION attribution.note_event_revenue() IS
-'Trigger: remembers which refunds came, which events changed their revenue and which went, so that COMMIT checks them together.';
+'Trigger: remembers which refunds were inserted, which events changed their revenue and which were deleted, so that COMMIT checks them together.';
 REVOKE ALL ON FUNCTION attribution.note_event_revenue() FROM PUBLIC;
 CREATE TRIGGER allocation_change_is_noted AFTER UPDATE ON attribution.attribution_events
     FOR EACH ROW WHEN (OLD.revenue_cents IS DISTINCT FROM NEW.revenue_cents)

@@ -178,7 +178,7 @@ CREATE FUNCTION attribution.prune_tenant_settlements(tenant_id uuid, older_than 
     SET enable_seqscan = off -- what a planner without statistics takes for a small table may be large
     AS 'MODULE_PATHNAME', 'attribution_prune_tenant_settlements';
 COMMENT ON FUNCTION attribution.prune_tenant_settlements(uuid, interval) IS
-'Deletes the settlements of runs of one tenant that ended before that, and returns their number. Differences stay.';
+'Deletes the settlements of runs of one tenant that ended more than older_than ago, and returns their number. Differences stay. 42501 not the current tenant.';
 REVOKE ALL ON FUNCTION attribution.prune_tenant_settlements(uuid, interval) FROM PUBLIC;
 
 -- The tenants that the caller may see, by row security.
@@ -187,5 +187,5 @@ CREATE FUNCTION attribution.prune_settlements(older_than interval DEFAULT '90 da
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'attribution_prune_settlements';
 COMMENT ON FUNCTION attribution.prune_settlements(interval) IS
-'Deletes the settlements of runs that ended before that, of every tenant that the caller may see, and returns their number. Differences stay. For a scheduler.';
+'Deletes the settlements of runs that ended more than older_than ago, of every tenant that the caller may see, and returns their number. Differences stay. For a scheduler.';
 REVOKE ALL ON FUNCTION attribution.prune_settlements(interval) FROM PUBLIC;

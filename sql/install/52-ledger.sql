@@ -115,7 +115,7 @@ CREATE FUNCTION attribution.post_allocations(
     SET enable_bitmapscan = off
     AS 'MODULE_PATHNAME', 'attribution_post_allocations';
 COMMENT ON FUNCTION attribution.post_allocations(uuid, text, timestamptz, timestamptz) IS
-'Copies the allocations of a tenant under a model version into the ledger, those of events that occurred in [occurred_from, occurred_to); NULL means no bound. Returns the number of rows posted; a repeat posts 0. A conversion already posted under another model version is refused (23505, ledger_books_pkey).';
+'Copies the allocations of a tenant under a model version into the ledger, those of events that occurred in [occurred_from, occurred_to); NULL means no bound. Returns the number of rows posted; a repeat posts 0. A conversion already posted under another model version is refused (23505, ledger_books_pkey). 22004 NULL tenant or model version, 22023 unknown tenant or model version, 42501 not the current tenant.';
 REVOKE ALL ON FUNCTION attribution.post_allocations(uuid, text, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION attribution.reverse_posting(tenant_id uuid, ledger_id uuid) RETURNS uuid
@@ -124,7 +124,7 @@ CREATE FUNCTION attribution.reverse_posting(tenant_id uuid, ledger_id uuid) RETU
     SET enable_seqscan = off
     AS 'MODULE_PATHNAME', 'attribution_reverse_posting';
 COMMENT ON FUNCTION attribution.reverse_posting(uuid, uuid) IS
-'Takes a posting back: writes its reversing entry, of minus its cents, and returns its id. A repeat returns the same one. A reversing entry cannot be reversed (22023). The allocation stays posted.';
+'Takes a posting back: writes its reversing entry, of minus its cents, and returns its id. A repeat returns the same one. A reversing entry cannot be reversed (22023). The allocation stays posted. 22004 NULL argument, 22023 unknown posting, 42501 not the current tenant, 27000 when a trigger suppresses the entry.';
 REVOKE ALL ON FUNCTION attribution.reverse_posting(uuid, uuid) FROM PUBLIC;
 
 CREATE FUNCTION attribution.channel_performance(

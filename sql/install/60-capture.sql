@@ -69,7 +69,7 @@ CREATE FUNCTION attribution.doubt_view() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_doubt_view';
 COMMENT ON FUNCTION attribution.doubt_view() IS
-'Trigger: the log of the materialized view no longer tells how it differs from its query; the next refresh computes it whole.';
+'Trigger: raises a doubt about the materialized view that its argument names, because its log does not contain the change; the next refresh computes the whole view.';
 REVOKE ALL ON FUNCTION attribution.doubt_view() FROM PUBLIC;
 CREATE FUNCTION attribution.is_replicated_row() RETURNS boolean
     LANGUAGE c STABLE PARALLEL RESTRICTED

@@ -145,7 +145,7 @@ BEGIN ATOMIC
     SELECT count(*) FROM gone;
 END;
 COMMENT ON FUNCTION attribution.prune_refresh_log(interval) IS
-'Deletes the rows of refresh_log that are older and returns their number. For a scheduler.';
+'Deletes the rows of refresh_log that are older than older_than and returns their number. For a scheduler.';
 REVOKE ALL ON FUNCTION attribution.prune_refresh_log(interval) FROM PUBLIC;
 
 CREATE FUNCTION attribution.realtime_revenue(

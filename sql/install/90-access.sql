@@ -74,7 +74,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION attribution.grant_access(name, text) IS
-'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, define models, allocate, post) or operator (refresh, reconcile). Row security still limits it to current_tenant(). For the owner of the tables.';
+'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, define models, allocate, post) or operator (refresh, reconcile). Row security still limits it to current_tenant(). For the owner of the tables. 22004 NULL argument, 22023 unknown access, 42704 unknown role.';
 REVOKE ALL ON FUNCTION attribution.grant_access(name, text) FROM PUBLIC;
 
 -- Default privileges of the installing role would open what has just been made, the materialized
