@@ -39,7 +39,8 @@ INSERT INTO calls VALUES
     (4, 'stored weights',       $$SELECT count(*) FROM attribution.allocate_event('c0177135-0000-4000-8000-00000000000a', pg_temp.event(11), 'given', '{email,tv}', '{2,1}')$$),
     (5, 'stored refund',        $$SELECT count(*) FROM attribution.allocate_event('c0177135-0000-4000-8000-00000000000a', pg_temp.event(12), 'linear')$$),
     (6, 'define model again',   $$SELECT attribution.define_model('c0177135-0000-4000-8000-00000000000a', 'linear', 'linear')$$),
-    (7, 'define another model', $$SELECT attribution.define_model('c0177135-0000-4000-8000-00000000000a', 'new', 'last_touch')$$);
+    (7, 'define another model', $$SELECT attribution.define_model('c0177135-0000-4000-8000-00000000000a', 'new', 'last_touch')$$),
+    (8, 'explain',              $$SELECT count(*) FROM attribution.explain_allocation('c0177135-0000-4000-8000-00000000000a', pg_temp.event(11), 'linear')$$);
 -- The outcomes of all calls beside an altered table, which is then as it was before.
 CREATE FUNCTION pg_temp.altered(alteration text) RETURNS TABLE (outcome text, calls text) LANGUAGE plpgsql AS $$
 DECLARE
