@@ -9,7 +9,7 @@ set -euo pipefail
 . "$ATTRIBUTION_SERVER_SH"
 cd "$ATTRIBUTION_ROOT"
 
-tests=${TESTS:-prepared ledger}
+tests=${TESTS:-prepared}
 
 if [ "$(psql -XAtc 'SHOW debug_assertions')" != on ]; then
     skip 'this server has no assertions'
