@@ -77,7 +77,7 @@ in_copy() {
     mkdir "$copy"
     if ! (
         set -e
-        copy_tree "$copy" "$3"
+        copy_tree "$copy" "$2" "$3"
         # Warned of at load: once in the server's log instead of in each session's output.
         export TEST_CPPFLAGS="-DATTRIBUTION_WAIT_POINTS $2" TMPDIR=$work
         unset ATTRIBUTION_TMP PG_BIN
@@ -92,7 +92,8 @@ in_copy() {
     fi
 }
 
-# Objects are taken along, but of what the flags change: the check, and all that has wait points.
+# copy_tree COPY FLAGS PATCHES: objects are taken along, but of what has wait points, of what a patch changes, which is
+# newer then, and with assertions those of the check.
 copy_tree() {
     local patch
     locked cp -a Makefile attribution.control sql doc src expected "$1"
@@ -100,9 +101,9 @@ copy_tree() {
     mkdir "$1/test" "$1/build"
     cp -a build/pgxs-built-for "$1/build"
     cp -a test/server.sh test/isolation "$1/test"
-    rm -f "$1"/src/entry/check/*.o
+    [ -z "$2" ] || rm -f "$1"/src/entry/check/*.o
     grep -lr --include='*.d' wait_point.hpp "$1/src" | sed 's/d$/o/' | xargs rm -f
-    for patch in $2; do
+    for patch in $3; do
         patch --fuzz=0 --batch --forward --directory="$1" -p1 -i "$ATTRIBUTION_ROOT/test/mutants/$patch.patch"
     done
 }
