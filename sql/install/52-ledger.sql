@@ -134,8 +134,6 @@ CREATE FUNCTION attribution.channel_performance(
     RETURNS SETOF record
     LANGUAGE c STABLE PARALLEL SAFE CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off -- a plan made while a table was empty is kept after it grew
-    SET enable_bitmapscan = off
     SET jit = off
     AS 'MODULE_PATHNAME', 'attribution_channel_performance';
 COMMENT ON FUNCTION attribution.channel_performance(uuid, text, timestamptz, timestamptz) IS

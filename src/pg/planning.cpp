@@ -38,6 +38,12 @@ int prefer_index_order() {
     return level;
 }
 
+int avoid_nested_loops() {
+    const int level = NewGUCNestLevel();
+    set_until_restored("enable_nestloop", "off");
+    return level;
+}
+
 int pin_settings() {
     const int level = prefer_index_order();
     set_until_restored("search_path", "pg_catalog, pg_temp");

@@ -36,6 +36,10 @@ void restore_settings(int settings);
 /// all that match, which are sorted then.
 int prefer_index_order();
 
+/// Plans made until restore_settings() join by hash or merge, so that their cost follows the size
+/// of the tables whatever the planner knows of it.
+int avoid_nested_loops();
+
 /// Until restore_settings(): names in queries are the system's, whatever the caller's search_path
 /// is, and plans are those of prefer_index_order(). For procedures that commit, which may not SET.
 int pin_settings();
