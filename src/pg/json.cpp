@@ -12,7 +12,7 @@ public:
     /// For a jsonb of so many bytes.
     explicit NodeWriter(std::size_t bytes) : bytes_(bytes), room_(bytes / 8 + 4) {
         nodes_ = static_cast<core::JsonNode*>(allocate(room_ * sizeof *nodes_));
-        numbers_ = static_cast<Numeric*>(allocate(room_ * sizeof *numbers_));
+        numbers_ = static_cast<Numeric*>(allocate(room_ * sizeof(Numeric)));
     }
 
     void key(const JsonbValue& value) { key_ = string_of(value); }
@@ -69,7 +69,7 @@ private:
         if (count_ == room_) {
             room_ *= 2;
             nodes_ = static_cast<core::JsonNode*>(repalloc_huge(nodes_, room_ * sizeof *nodes_));
-            numbers_ = static_cast<Numeric*>(repalloc_huge(numbers_, room_ * sizeof *numbers_));
+            numbers_ = static_cast<Numeric*>(repalloc_huge(numbers_, room_ * sizeof(Numeric)));
         }
         const auto next = static_cast<std::uint32_t>(count_ + 1);
         core::JsonNode* node = new (&nodes_[count_++]) core::JsonNode();
