@@ -41,8 +41,8 @@ void add_channels_of_time(const core::Uuid& tenant_id, std::string_view model_ve
     pg::restore_settings(settings);
 }
 
-/// Adds the channels of all events. Both tables are read once and joined by hash, which takes half
-/// as long as a look-up for each event [bench/versions]. The statement is planned in each call,
+/// Adds the channels of all events. Both tables are read once and joined by hash, which takes less
+/// than a look-up for each event where most of them count. The statement is planned in each call,
 /// since a kept plan could read the whole table of a small tenant.
 void add_channels_of_all_time(const core::Uuid& tenant_id, std::string_view model_version,
                               pg::ResultRows* rows) {
