@@ -43,6 +43,15 @@ CREATE SCHEMA attribution_internal;
 COMMENT ON SCHEMA attribution_internal IS
 'What only the extension attribution itself uses: trigger functions, logs of changes, what is known of the materialized views. Nothing here is dumped.';
 
+-- First of all: without it a library that was left behind would be found out by the first function that it lacks.
+CREATE FUNCTION attribution_internal.check_library_version() RETURNS void
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'attribution_check_library_version';
+COMMENT ON FUNCTION attribution_internal.check_library_version() IS
+'Raises 55000 when the library is older than the extension. Scripts that install or update the extension begin with it.';
+REVOKE ALL ON FUNCTION attribution_internal.check_library_version() FROM PUBLIC;
+SELECT attribution_internal.check_library_version();
+
 CREATE TABLE attribution_internal.installation (
     installed_at timestamptz NOT NULL DEFAULT now()
 );

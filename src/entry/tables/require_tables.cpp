@@ -24,7 +24,6 @@ struct RequiredTable {
 struct Required {
     MemoryContext memory; // nullptr: not parsed yet
     DefinitionsVersion version;
-    const char* table_version;
     RequiredTable* tables;
     int table_count;
 };
@@ -70,11 +69,9 @@ void read_required() {
         AllocSetContextCreate(scratch, "attribution required tables", ALLOCSET_SMALL_SIZES);
     const MemoryContext before = MemoryContextSwitchTo(scratch);
     const Definitions definitions = read_definitions();
-    const char* table_version = expected_table_version();
     MemoryContextSwitchTo(memory);
     Required now = {.memory = memory,
                     .version = version,
-                    .table_version = pstrdup(table_version),
                     .tables =
                         static_cast<RequiredTable*>(palloc0(max_tables * sizeof(RequiredTable))),
                     .table_count = 0};
@@ -195,21 +192,13 @@ const char* found_table_version(Oid relation) {
     return version;
 }
 
+/// Asks for the expected version each time: an update of the extension may change it alone.
 void check_version(const char* found) {
     if (found == nullptr)
         raise_incomplete("The row of attribution.schema_version");
-    if (strcmp(found, required.table_version) == 0)
-        return;
-    ereport(
-        ERROR,
-        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-         errmsg("tables of the extension attribution are of another version"),
-         errdetail("The tables are of version %s, the extension works with those of version %s.",
-                   found, required.table_version),
-         is_older_version(found, required.table_version)
-             ? errhint("Run SELECT attribution.upgrade_tables().")
-             : errhint("Install the newer version of the extension and run ALTER EXTENSION "
-                       "attribution UPDATE.")));
+    const char* expected = expected_table_version();
+    if (strcmp(found, expected) != 0)
+        raise_other_table_version(found, expected);
 }
 
 /// Looks at the catalogs; takes no lock on the tables, so it waits for nobody who changes them.
