@@ -97,6 +97,7 @@ main() {
 
     refuses_installed 'a page among those of other extensions' 'mv */attribution/doc/share.md .'
     refuses_installed 'a script with a name of no extension' "touch '$work/copy$("$PG_CONFIG" --sharedir)/extension/validate.sql'"
+    refuses_installed 'a library with a name of its own' "touch '$work/copy$("$PG_CONFIG" --pkglibdir)/attribution.so'"
     refuses_installed 'a second library' "touch '$work/copy$("$PG_CONFIG" --pkglibdir)/helpers.so'"
     refuses_installed 'a page whose picture is missing' 'rm */attribution/doc/refresh.svg'
     refuses_installed 'a link to a page that is not installed' 'say */attribution/doc/share.md "[x](../demo/run)"'
@@ -111,7 +112,7 @@ main() {
 # The library as it was installed for this run, else the one in the tree.
 library() {
     prefix_make
-    printf '%s%s/attribution.so' "$ATTRIBUTION_TMP" "$("$PG_CONFIG" --pkglibdir)"
+    printf '%s%s/%s' "$ATTRIBUTION_TMP" "$("$PG_CONFIG" --pkglibdir)" "$(library_file)"
 }
 
 version() {
