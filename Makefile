@@ -32,6 +32,7 @@ SOURCES := $(sort $(wildcard src/core/*.cpp src/core/*/*.cpp src/pg/*.cpp src/en
 OBJS = $(SOURCES:.cpp=.o)
 
 INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
+TABLE_SQL := $(sort $(wildcard sql/tables/*.sql))
 DATA_built = attribution--$(EXTVERSION).sql attribution--$(EXTVERSION).control
 # Empty variables must not look defined to PGXS: expand now.
 DATA := $(wildcard sql/upgrade/*.sql)
@@ -78,8 +79,11 @@ override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
 
 -include $(OBJS:.o=.d)
 
-attribution--$(EXTVERSION).sql: $(INSTALL_SQL) attribution.control
-	cat $(INSTALL_SQL) > $@
+# The statements of sql/tables become the text of a function.
+attribution--$(EXTVERSION).sql: $(INSTALL_SQL) $(TABLE_SQL) attribution.control
+	cat $(TABLE_SQL) > $@.tables
+	sed -e '/^@sql\/tables@$$/{' -e 'r $@.tables' -e 'd' -e '}' $(INSTALL_SQL) > $@
+	rm $@.tables
 
 # The script of a version belongs to the library of its interface, whatever attribution.control says by then: the
 # script stays when a later version is installed, and its functions are those of its own library.
