@@ -152,7 +152,7 @@ changed() {
 
 # With the view that reads it, which CASCADE takes along.
 dropped_table() {
-    refused 55000 'attribution.allow_drop_with_rows' 'DROP TABLE attribution.dead_events CASCADE' "$way: to drop it with rows"
+    refused 2BP01 'attribution.allow_drop_with_rows' 'DROP TABLE attribution.dead_events CASCADE' "$way: to drop it with rows"
     psql -Xq -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning' -c 'SET attribution.allow_drop_with_rows = on' \
         -c 'DROP TABLE attribution.dead_events CASCADE'
     refused 55000 'attribution.create_tables()' "SELECT attribution.ingest_webhook(id, 'paypal', 'x', '{}') FROM attribution.tenants" "$way: a call meanwhile"
