@@ -191,8 +191,6 @@ const char* found_table_version(Oid relation) {
 }
 
 void check_version(const char* found, const char* expected) {
-    if (found == nullptr)
-        raise_incomplete("The row of attribution.schema_version");
     if (strcmp(found, expected) != 0)
         raise_other_table_version(found, expected);
 }
@@ -213,6 +211,12 @@ void look_up_tables() {
                         errmsg("tables of the extension attribution do not exist"),
                         errhint("While a dump is being restored, wait for its end. Else run SELECT "
                                 "* FROM attribution.create_tables().")));
+    // First of all: tables of another version lack pieces too, and create_tables() is not what they
+    // need. In the middle of a restore there may be no version yet.
+    const Oid versions = pg::find_own_relation("schema_version");
+    const char* version = OidIsValid(versions) ? found_table_version(versions) : nullptr;
+    if (version != nullptr)
+        check_version(version, required.version);
     Oid first_owner = InvalidOid;
     foreach (cell, required.tables) {
         const auto* wanted = static_cast<RequiredTable*>(lfirst(cell));
@@ -226,7 +230,8 @@ void look_up_tables() {
             first_owner = owner;
         check_owner(wanted->name, owner, first_owner);
     }
-    check_version(found_table_version(pg::own_relation("schema_version")), required.version);
+    if (version == nullptr)
+        raise_incomplete("The row of attribution.schema_version");
 }
 
 } // namespace
