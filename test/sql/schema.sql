@@ -31,7 +31,6 @@ END $$;
 \set VERBOSITY terse
 DROP EXTENSION attribution;
 \set VERBOSITY default
-CREATE EXTENSION attribution SCHEMA public;
 CREATE EXTENSION attribution;
 ALTER EXTENSION attribution SET SCHEMA public;
 -- It goes with what depends on it; the tables stay, which are no part of it.
@@ -46,6 +45,7 @@ SET client_min_messages = warning;
 DROP SCHEMA attribution CASCADE;
 RESET client_min_messages;
 SELECT count(*) AS objects_left FROM pg_namespace WHERE nspname LIKE 'attribution%';
+CREATE EXTENSION attribution SCHEMA public;
 CREATE EXTENSION attribution;
 -- Functions are parts of it, tables and the schema they are in are none. What only the extension uses is one with its schema.
 SELECT d.classid::regclass AS catalog, n.nspname AS schema, count(*) > 0 AS has_members
