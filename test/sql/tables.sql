@@ -76,6 +76,7 @@ BEGIN
         made := ARRAY(SELECT c.object || ' ' || c.problem FROM attribution.create_tables() c);
         otherwise_made := ARRAY(SELECT '+ ' || m FROM unnest(made) AS m WHERE m <> ALL (listed) UNION ALL SELECT '- ' || l FROM unnest(listed) AS l WHERE l <> ALL (made));
         again := (SELECT count(*) FROM attribution.create_tables());
+        PERFORM set_config('search_path', 'public', true), set_config('quote_all_identifiers', 'off', true);
         not_as_before := ARRAY(
             WITH now AS (SELECT concat_ws(' ', p.kind, p.name, p.says) AS says FROM public.piece p UNION ALL SELECT s.says FROM public.shipped() s)
             SELECT '- ' || x.says FROM (TABLE public.whole EXCEPT ALL TABLE now) AS x
@@ -189,3 +190,281 @@ SELECT kind, count(*) > 0 AS tried, bool_and(cardinality(listed) > 0) AS all_not
 FROM public.outcome GROUP BY kind ORDER BY kind;
 SELECT kind, relation, otherwise_made FROM public.outcome WHERE otherwise_made <> '{}' ORDER BY kind, relation;
 SELECT kind, relation, not_as_before FROM public.outcome WHERE not_as_before <> '{}' ORDER BY kind, relation;
+
+-- --- Who, and how the session is set -----------------------------------------------------------------
+
+CREATE ROLE regress_attribution_tables;
+CREATE ROLE regress_attribution_superuser SUPERUSER;
+SET ROLE regress_attribution_tables;
+SELECT attribution.create_tables();
+RESET ROLE;
+GRANT USAGE ON SCHEMA attribution TO regress_attribution_tables;
+GRANT EXECUTE ON FUNCTION attribution.create_tables(boolean) TO regress_attribution_tables;
+SET ROLE regress_attribution_tables;
+SELECT attribution.create_tables();
+RESET ROLE;
+-- What another superuser makes belongs to the owner of the tables, whichever of them is missing, and opens to nobody.
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE regress_attribution_superuser GRANT ALL ON TABLES TO regress_attribution_tables;
+ALTER DEFAULT PRIVILEGES IN SCHEMA attribution GRANT SELECT ON TABLES TO regress_attribution_tables;
+SELECT count(*) > 0 AS tried, array_agg(d.relation) FILTER (WHERE m.not_as_before <> '{}') AS of_others
+FROM public.damage d, public.mended(d.statement, 'SET LOCAL SESSION AUTHORIZATION regress_attribution_superuser') m
+WHERE d.kind IN ('table', 'view', 'materialized view');
+BEGIN;
+DROP TABLE attribution.tenants, attribution.schema_version CASCADE;
+SET LOCAL SESSION AUTHORIZATION regress_attribution_superuser;
+SELECT count(*) > 0 AS made FROM attribution.create_tables();
+SELECT DISTINCT pg_get_userbyid(relowner) = :'USER' AS is_owners FROM pg_class WHERE relnamespace = 'attribution'::regnamespace;
+SELECT relname, relacl FROM pg_class WHERE relnamespace = 'attribution'::regnamespace AND (relacl::text LIKE '%regress%' OR relacl::text ~ '[{,]=');
+ROLLBACK;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE regress_attribution_superuser REVOKE ALL ON TABLES FROM regress_attribution_tables;
+ALTER DEFAULT PRIVILEGES IN SCHEMA attribution REVOKE SELECT ON TABLES FROM regress_attribution_tables;
+-- Names are those of PostgreSQL, whatever the session would find before them.
+CREATE SCHEMA hostile;
+CREATE DOMAIN hostile.text AS pg_catalog.int4;
+CREATE DOMAIN hostile.uuid AS pg_catalog.int4;
+CREATE FUNCTION hostile.now() RETURNS pg_catalog.timestamptz LANGUAGE sql AS 'SELECT NULL::pg_catalog.timestamptz';
+CREATE FUNCTION hostile.octet_length(pg_catalog.text) RETURNS pg_catalog.int4 LANGUAGE sql AS 'SELECT 0';
+CREATE FUNCTION hostile.equal(pg_catalog.text, pg_catalog.text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE OPERATOR hostile.= (FUNCTION = hostile.equal, LEFTARG = pg_catalog.text, RIGHTARG = pg_catalog.text);
+CREATE TABLE hostile.tenants (a pg_catalog.int4);
+CREATE TABLE public.hostility AS
+SELECT s.setting, m.* FROM (VALUES
+    ('SET LOCAL search_path = hostile, pg_catalog'),
+    ('SET LOCAL quote_all_identifiers = on'),
+    ('SET LOCAL standard_conforming_strings = off'),
+    ('SET LOCAL check_function_bodies = off'),
+    ('SET LOCAL row_security = off'),
+    ('SET LOCAL session_replication_role = replica'),
+    ('SET LOCAL default_toast_compression = lz4'),
+    ('SET LOCAL transform_null_equals = on'),
+    ('SET LOCAL createrole_self_grant = ''set, inherit''')) AS s (setting),
+    public.mended(VARIADIC CASE WHEN s.setting LIKE '%createrole%' AND current_setting('server_version_num')::int < 160000 THEN '{}'
+                                ELSE ARRAY(SELECT regexp_replace(d.statement, '^DROP (TABLE|VIEW|MATERIALIZED VIEW)', 'DROP \1 IF EXISTS') FROM public.damage d WHERE d.kind IN ('table', 'view', 'materialized view')) || s.setting END) m;
+SELECT setting, otherwise_made, again, not_as_before FROM public.hostility WHERE (otherwise_made, again, not_as_before) IS DISTINCT FROM ('{}', 0, '{}');
+DROP SCHEMA hostile CASCADE;
+-- Where the session puts new tables, they come.
+SET allow_in_place_tablespaces = on;
+CREATE TABLESPACE regress_attribution_tablespace LOCATION '';
+BEGIN;
+DROP TABLE attribution.tenant_bindings;
+SET LOCAL default_tablespace = regress_attribution_tablespace;
+SELECT * FROM attribution.create_tables();
+SELECT c.relname, t.spcname FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE c.relnamespace = 'attribution'::regnamespace ORDER BY c.relname;
+ROLLBACK;
+DROP TABLESPACE regress_attribution_tablespace;
+-- What was made goes with its transaction.
+BEGIN;
+DROP TABLE attribution.tenant_bindings;
+SELECT count(*) FROM attribution.create_tables();
+ROLLBACK;
+BEGIN;
+SELECT attribution.bind_tenant('regress_attribution_tables', NULL);
+DROP TABLE attribution.tenant_bindings;
+SAVEPOINT s;
+SELECT count(*) FROM attribution.create_tables();
+SELECT attribution.bind_tenant('regress_attribution_tables', NULL);
+ROLLBACK TO s;
+SELECT attribution.bind_tenant('regress_attribution_tables', NULL);
+ROLLBACK;
+SELECT attribution.bind_tenant('regress_attribution_tables', NULL);
+
+-- --- What others have added --------------------------------------------------------------------------
+
+ALTER TABLE attribution.tenants ADD COLUMN of_mine text DEFAULT 'x', ADD CONSTRAINT of_mine CHECK (of_mine <> ''), ALTER COLUMN currency SET DEFAULT 'EUR',
+    SET (fillfactor = 70), ALTER COLUMN name SET STATISTICS 500;
+CREATE INDEX of_mine ON attribution.tenants (of_mine);
+CREATE TRIGGER of_mine AFTER UPDATE ON attribution.tenants FOR EACH ROW EXECUTE FUNCTION public.nothing();
+CREATE POLICY of_mine ON attribution.tenants FOR SELECT TO regress_attribution_tables USING (true);
+CREATE STATISTICS attribution.of_mine ON name, currency FROM attribution.tenants;
+CREATE VIEW attribution.view_of_mine AS SELECT t.id, t.of_mine FROM attribution.tenants t;
+CREATE TABLE attribution.table_of_mine (id uuid REFERENCES attribution.tenants);
+COMMENT ON TABLE attribution.tenants IS 'Ours.';
+COMMENT ON COLUMN attribution.tenants.of_mine IS 'Ours, too.';
+GRANT SELECT ON attribution.tenants TO regress_attribution_tables;
+DROP INDEX attribution.idx_tenants_name;
+CREATE INDEX idx_tenants_name ON attribution.tenants (lower(name));
+INSERT INTO attribution.currencies (code, decimals) VALUES ('XTS', 2);
+INSERT INTO attribution.index_plan (index_name, relation, state, serves, target_p95_ms, definition, query_path, answer, parameters, sample_query, justification)
+VALUES ('of_mine', 'tenants', 'active', 'query', 1, 'CREATE INDEX of_mine ON attribution.tenants USING btree (of_mine)', 'mine', 'row', '{}', 'SELECT 1', 'mine');
+SELECT * FROM attribution.create_tables(true);
+SELECT * FROM attribution.create_tables();
+DELETE FROM public.whole;
+INSERT INTO public.whole SELECT concat_ws(' ', kind, name, says) FROM public.piece UNION ALL SELECT says FROM public.shipped();
+-- They stay where something beside them is mended.
+SELECT count(*) AS tried, array_agg(relation) FILTER (WHERE not_as_before <> '{}') AS with_losses FROM public.damage d, public.mended(d.statement) m
+WHERE d.kind IN ('not null', 'firing', 'row security') AND relation IN ('tenants', 'attribution_events')
+   OR d.kind IN ('constraint', 'default', 'index', 'column') AND relation = 'attribution_events'
+   OR d.kind = 'table' AND d.relation NOT IN ('tenants', 'currencies', 'index_plan', 'table_of_mine');
+SELECT * FROM public.mended('ALTER TABLE attribution.tenants DROP COLUMN updated_at');
+DROP TABLE attribution.table_of_mine;
+DROP VIEW attribution.view_of_mine;
+REVOKE SELECT ON attribution.tenants FROM regress_attribution_tables;
+ALTER TABLE attribution.tenants DROP COLUMN of_mine, ALTER COLUMN currency SET DEFAULT 'USD', RESET (fillfactor);
+DROP POLICY of_mine ON attribution.tenants;
+DROP TRIGGER of_mine ON attribution.tenants;
+DROP STATISTICS attribution.of_mine;
+DROP INDEX attribution.idx_tenants_name;
+COMMENT ON TABLE attribution.tenants IS NULL;
+DELETE FROM attribution.currencies WHERE code = 'XTS';
+DELETE FROM attribution.index_plan WHERE index_name = 'of_mine';
+SELECT * FROM attribution.create_tables();
+
+-- --- Nothing works while a piece is missing ----------------------------------------------------------
+
+\set tenant '''7ab1e500-0000-4000-8000-00000000000a'''
+\set event '''7ab1e500-0000-4000-8000-0000000000e1'''
+INSERT INTO attribution.tenants (id, name) VALUES (:tenant, 'tables');
+INSERT INTO attribution.attribution_events (tenant_id, id, event_type, occurred_at, revenue_cents) VALUES (:tenant, :event, 'conversion', '2026-01-01Z', 100);
+-- Does some damage, asks, and undoes the damage: 'ok', or SQLSTATE, message, detail and hint. Who installed the extension,
+-- and which version, is no matter here.
+CREATE FUNCTION public.answer(damage text, VARIADIC questions text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    question text;
+    answer text;
+    details text;
+    way_out text;
+BEGIN
+    BEGIN
+        IF damage <> '' THEN EXECUTE damage; END IF;
+        FOREACH question IN ARRAY questions LOOP
+            BEGIN
+                EXECUTE question;
+                answer := concat_ws(E'\n', answer, 'ok');
+            EXCEPTION WHEN OTHERS THEN
+                GET STACKED DIAGNOSTICS details = PG_EXCEPTION_DETAIL, way_out = PG_EXCEPTION_HINT;
+                answer := concat_ws(E'\n', answer, SQLSTATE || ': ' || SQLERRM, nullif(details, ''), nullif(way_out, ''));
+            END;
+        END LOOP;
+        RAISE EXCEPTION USING ERRCODE = 'UNDO0';
+    EXCEPTION WHEN SQLSTATE 'UNDO0' THEN
+        RETURN replace(replace(answer, format('"%s"', current_user), '"OWNER"'), attribution_internal.table_version(), 'VERSION');
+    END;
+END;
+$$;
+\set ask '''SELECT attribution.ingest_event(''''7ab1e500-0000-4000-8000-00000000000a'''', ''''shop'''', ''''touch'''', ''''2026-01-01Z'''', channel => ''''x'''')'', ''SELECT count(*) FROM attribution.channel_performance(''''7ab1e500-0000-4000-8000-00000000000a'''', ''''m'''')'''
+SELECT public.answer('', :ask);
+-- Each table, key and trigger, alone.
+CREATE VIEW public.required AS
+SELECT 'table' AS kind, c.relname::text AS name, format('DROP TABLE %s CASCADE', c.oid::regclass) AS damage
+FROM pg_class c WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind = 'r'
+UNION ALL
+SELECT 'key', k.conname, format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', k.conrelid::regclass, k.conname)
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE c.relnamespace = 'attribution'::regnamespace AND k.contype IN ('p', 'f', 'u')
+UNION ALL
+SELECT 'trigger', c.relname || '.' || t.tgname, format('DROP TRIGGER %I ON %s', t.tgname, c.oid::regclass)
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.relnamespace = 'attribution'::regnamespace AND NOT t.tgisinternal;
+CREATE TABLE public.refusal AS SELECT r.kind, r.name, public.answer(r.damage, :ask) FROM public.required r;
+SELECT kind, count(*) > 10 AS many, bool_and(answer ~ '^55000: .*\n55000: ') AS all_refuse FROM public.refusal GROUP BY kind ORDER BY kind;
+SELECT kind, name, answer FROM public.refusal WHERE answer !~ '^55000: .*\n55000: ' ORDER BY kind, name;
+SELECT answer FROM public.refusal WHERE name IN ('revenue_ledger', 'ledger_books_pkey', 'revenue_ledger.ledger_is_append_only') ORDER BY answer;
+-- Functions that answer although a trigger is missing, in a session that has found everything before.
+CREATE TABLE public.asked AS
+SELECT p.oid::regprocedure::text AS function,
+       public.answer('DROP TRIGGER ledger_is_append_only ON attribution.revenue_ledger',
+           format(CASE p.prokind WHEN 'p' THEN 'CALL %s(%s)' WHEN 'w' THEN 'SELECT %s(%s) OVER ()' ELSE 'SELECT %s(%s)' END, p.oid::regproc,
+                  (SELECT string_agg(format('%L::%s', CASE t::regtype WHEN 'uuid'::regtype THEN :tenant WHEN 'timestamptz'::regtype THEN '2026-01-01Z' WHEN 'jsonb'::regtype THEN '[]'
+                                                      WHEN 'numeric[]'::regtype THEN '{1}' WHEN 'text[]'::regtype THEN '{x}' WHEN 'uuid[]'::regtype THEN '{}'
+                                                      WHEN 'interval'::regtype THEN '1 day' WHEN 'boolean'::regtype THEN 'true' WHEN 'text'::regtype THEN 'x' WHEN 'name'::regtype THEN current_user
+                                                      ELSE '1' END, t::regtype), ', ' ORDER BY n)
+                   FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS u (t, n)))) AS answer
+FROM pg_proc p WHERE p.pronamespace = 'attribution'::regnamespace;
+SELECT count(*) > 20 AS many FROM public.asked WHERE answer LIKE '55000%';
+SELECT function, answer FROM public.asked WHERE answer NOT LIKE '55000%' ORDER BY function COLLATE "C";
+-- What was written by hand meanwhile is found afterwards.
+ALTER TABLE attribution.attribution_allocations DISABLE TRIGGER allocation_sum_equals_revenue;
+DROP TRIGGER allocation_sum_equals_revenue ON attribution.attribution_allocations;
+INSERT INTO attribution.attribution_allocations (tenant_id, event_id, model_version, channel, allocated_revenue_cents) VALUES (:tenant, :event, 'm', 'x', 99);
+SELECT * FROM attribution.unbalanced_allocations();
+SELECT * FROM attribution.create_tables();
+SELECT event_id, event_revenue_cents, allocated_cents, drift_cents FROM attribution.unbalanced_allocations();
+CALL pg_temp.attempt('UPDATE attribution.attribution_allocations SET allocated_revenue_cents = 98');
+CALL pg_temp.attempt('DELETE FROM attribution.attribution_allocations');
+
+-- --- Whose, and of which version ---------------------------------------------------------------------
+
+SELECT public.answer('ALTER TABLE attribution.dead_events OWNER TO regress_attribution_tables', :ask);
+SELECT public.answer('ALTER TABLE attribution.schema_version OWNER TO regress_attribution_superuser', :ask);
+CREATE FUNCTION public.give_all_to(role_name name) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    relation regclass;
+BEGIN
+    FOR relation IN SELECT oid FROM pg_class WHERE relnamespace = 'attribution'::regnamespace AND relkind = 'r' LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', relation, role_name);
+    END LOOP;
+END;
+$$;
+SELECT public.answer('SELECT public.give_all_to(''regress_attribution_tables'')', :ask);
+SELECT public.answer('SELECT public.give_all_to(''regress_attribution_superuser'')', :ask);
+SELECT public.answer('', :ask);
+SELECT public.answer('UPDATE attribution.schema_version SET version = ''0.0.9''', 'SELECT attribution.create_tables()', 'SELECT attribution.create_tables(true)', :ask);
+SELECT public.answer('UPDATE attribution.schema_version SET version = ''999.0''', 'SELECT attribution.create_tables()', :ask);
+SELECT public.answer('DELETE FROM attribution.schema_version', :ask);
+CALL pg_temp.attempt('INSERT INTO attribution.schema_version (is_only, version) VALUES (false, ''1'')');
+-- --- What is a part of the extension -----------------------------------------------------------------
+
+CREATE VIEW public.member AS
+SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+WHERE e.extname = 'attribution' AND d.deptype = 'e';
+-- No part depends on a table or its row type, nor does what belongs to a part: a dump that restores it before the tables would fail.
+WITH RECURSIVE part AS (
+    SELECT classid, objid FROM public.member
+    UNION
+    SELECT d.classid, d.objid FROM pg_depend d JOIN part p ON p.classid = d.refclassid AND p.objid = d.refobjid WHERE d.deptype IN ('i', 'a'))
+SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS part, pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) AS depends_on
+FROM part p JOIN pg_depend d ON d.classid = p.classid AND d.objid = p.objid
+LEFT JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
+LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+WHERE 'attribution'::regnamespace IN (c.relnamespace, t.typnamespace);
+SELECT count(*) > 50 AS some FROM public.member;
+-- What \df attribution.* shows is for calling.
+SELECT p.oid::regprocedure, p.prorettype::regtype FROM pg_proc p
+WHERE p.pronamespace = 'attribution'::regnamespace
+  AND (p.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) OR obj_description(p.oid, 'pg_proc') ~* '^internal|trigger:');
+SELECT p.oid::regprocedure FROM pg_proc p
+WHERE p.pronamespace = 'attribution'::regnamespace AND NOT EXISTS (SELECT FROM public.member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid);
+
+-- --- CREATE EXTENSION where the schema is there ------------------------------------------------------
+
+\c :home
+DROP DATABASE regression_tables;
+CREATE DATABASE regression_tables;
+\c regression_tables
+CREATE SCHEMA attribution AUTHORIZATION regress_attribution_tables;
+CREATE EXTENSION attribution;
+ALTER SCHEMA attribution OWNER TO regress_attribution_superuser;
+CREATE FUNCTION attribution.current_tenant() RETURNS uuid LANGUAGE sql RETURN NULL::uuid;
+CREATE EXTENSION attribution;
+DROP FUNCTION attribution.current_tenant();
+CREATE EXTENSION attribution;
+DROP EXTENSION attribution;
+DROP SCHEMA attribution;
+CREATE SCHEMA attribution;
+COMMENT ON SCHEMA attribution IS 'Ours.';
+GRANT USAGE ON SCHEMA attribution TO regress_attribution_tables;
+CREATE EXTENSION attribution;
+SELECT count(*) AS tables FROM pg_class WHERE relnamespace = 'attribution'::regnamespace;
+SELECT attribution.channel_performance('7ab1e500-0000-4000-8000-00000000000a', 'm');
+SELECT count(*) > 100 AS many FROM attribution.create_tables(true);
+SELECT count(*) > 100 AS many FROM attribution.create_tables();
+SELECT * FROM attribution.create_tables();
+SELECT count(*) FROM attribution.channel_performance('7ab1e500-0000-4000-8000-00000000000a', 'm');
+SELECT attribution.grant_access('regress_attribution_tables', 'reader');
+SELECT obj_description('attribution'::regnamespace), has_schema_privilege('regress_attribution_tables', 'attribution', 'USAGE');
+DROP OWNED BY regress_attribution_tables;
+-- The extension goes, and comes back to its tables.
+ALTER TABLE attribution.tenants ADD COLUMN of_mine integer DEFAULT 7;
+INSERT INTO attribution.currencies (code, decimals) VALUES ('XTS', 2);
+SET client_min_messages = warning;
+DROP EXTENSION attribution CASCADE;
+CREATE EXTENSION attribution;
+RESET client_min_messages;
+SELECT attribution.channel_performance('7ab1e500-0000-4000-8000-00000000000a', 'm');
+SELECT split_part(object, ' ', 1) AS kind, problem, count(*) > 0 AS some FROM attribution.create_tables() GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT count(*) FROM attribution.channel_performance('7ab1e500-0000-4000-8000-00000000000a', 'm');
+SELECT attname FROM pg_attribute WHERE attrelid = 'attribution.tenants'::regclass AND attname = 'of_mine';
+SELECT code FROM attribution.currencies WHERE NOT is_shipped;
+\c :home
+DROP DATABASE regression_tables;
+DROP ROLE regress_attribution_tables, regress_attribution_superuser;

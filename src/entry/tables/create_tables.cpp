@@ -444,8 +444,8 @@ void check_tables_version() {
 }
 
 void make_all(Making* making) {
-    check_tables_version();
     const pg::CallerRights caller = act_as_owner_of_tables(*making);
+    check_tables_version();
     ListCell* cell;
     foreach (cell, making->definitions.statements)
         make(making, castNode(RawStmt, lfirst(cell)));
