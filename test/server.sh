@@ -315,11 +315,8 @@ server_start() {
     prefix_make
     find_server_user
     local dir line
-    dir=$(mktemp -d "$ATTRIBUTION_TMP/server.XXXXXX")
-    chmod 755 "$dir"
-    mkdir -m 700 "$dir/data" "$dir/s" # nobody else on the machine may connect: there is no password
-    : >"$dir/log"
-    if [ ${#as_server[@]} -gt 0 ]; then chown -R postgres: "$dir"; fi
+    server_make_directory
+    dir=$server_dir server_dir=
     # The server's user may not be able to enter the directory we are in.
     # initdb, killed, leaves shared memory behind, so a signal waits for its end.
     step_signal=
@@ -344,6 +341,51 @@ CONF
     server_dir=$dir
     export PGHOST=$dir/s PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
     server_run
+}
+
+# The directory of a new server, which server_dir is from now on: empty data, s for its socket, log.
+server_make_directory() {
+    server_dir=$(mktemp -d "$ATTRIBUTION_TMP/server.XXXXXX")
+    chmod 755 "$server_dir"
+    mkdir -m 700 "$server_dir/data" "$server_dir/s" # nobody else on the machine may connect: there is no password
+    : >"$server_dir/log"
+    server_owns "$server_dir"
+}
+
+# Gives what is there to the server's user, if that is not us.
+server_owns() {
+    find_server_user
+    if [ ${#as_server[@]} -gt 0 ]; then chown -R postgres: "$@"; fi
+}
+
+# Runs a client program as the server's user: what it writes, such as a base backup, is the server's to use.
+server_client() {
+    step in_directory "$server_dir" "${as_server[@]}" env PGHOST="$PGHOST" PGPORT="$PGPORT" PGUSER="$PGUSER" "$PG_BIN/$1" "${@:2}"
+}
+
+# Starts another server from a base backup, of which it is a copy; arguments after it are lines for postgresql.conf.
+# The server that was known before is to be parked.
+server_start_from() {
+    local backup=$1 line
+    shift
+    [ -z "$server_pid" ] || die "server_start_from: one server per process; server_park first"
+    server_make_directory
+    cp -a "$backup/." "$server_dir/data"
+    for line in "unix_socket_directories = '$server_dir/s'" "$@"; do printf '%s\n' "$line"; done >>"$server_dir/data/postgresql.conf"
+    export PGHOST=$server_dir/s
+    server_run
+}
+
+# A process knows one server at a time: server_park NAME leaves it running under that name, and server_use NAME is it
+# again.
+declare -A server_parked=()
+server_park() {
+    server_parked[$1]=$server_pid:$server_dir
+    server_pid='' server_dir=''
+}
+server_use() {
+    IFS=: read -r server_pid server_dir <<<"${server_parked[$1]}"
+    export PGHOST=$server_dir/s
 }
 
 # Starts the server of server_dir (again, after server_stop keep). A plain child instead of pg_ctl's
