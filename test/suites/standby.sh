@@ -155,6 +155,10 @@ session_of() {
 
 load_start() {
     local i
+    # The last conversion that allocate_events() of tenant b comes to is held, so that the run is not over before.
+    PGAPPNAME=holder psql -XqAt -c BEGIN -c "SELECT FROM attribution.attribution_events WHERE id = md5('bconversion1500')::uuid FOR UPDATE" -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 &
+    sessions+=($!)
+    wait_for 10 "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'holder' AND wait_event = 'PgSleep'"
     for ((i = 0; i < writers; ++i)); do
         [ -e "$work/session$i.sql" ] || session_of $i >"$work/session$i.sql"
         psql -XqAt -v ON_ERROR_STOP=1 -f "$work/session$i.sql" >"$work/acknowledged$i" 2>"$work/errors$i" &
