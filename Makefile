@@ -29,6 +29,7 @@ SOURCES := $(sort $(wildcard src/core/*.cpp src/core/*/*.cpp src/pg/*.cpp src/en
 OBJS = $(SOURCES:.cpp=.o)
 
 INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
+TABLE_SQL := $(sort $(wildcard sql/tables/*.sql))
 DATA_built = attribution--$(EXTVERSION).sql
 # Empty variables must not look defined to PGXS: expand now.
 DATA := $(wildcard sql/upgrade/*.sql)
@@ -70,8 +71,11 @@ override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
 
 -include $(OBJS:.o=.d)
 
-attribution--$(EXTVERSION).sql: $(INSTALL_SQL) attribution.control
-	cat $(INSTALL_SQL) > $@
+# The statements of sql/tables become the text of a function.
+attribution--$(EXTVERSION).sql: $(INSTALL_SQL) $(TABLE_SQL) attribution.control
+	cat $(TABLE_SQL) > $@.tables
+	sed -e '/^@sql\/tables@$$/{' -e 'r $@.tables' -e 'd' -e '}' $(INSTALL_SQL) > $@
+	rm $@.tables
 
 ifdef docdir
 pages_directory = $(DESTDIR)$(docdir)/$(docmoduledir)/attribution

@@ -44,9 +44,9 @@ FROM attribution.attribution_allocations a
 -- What is captured is logged, every event, of a view that is known; else nothing is.
 SELECT CASE WHEN :'variant' IN ('batches', 'ours', 'captured')
             THEN count(DISTINCT (c.tenant_id, c.event_id)) = :events
-                AND attribution.refresh_doubt('mv_allocation_summary') IS NULL
+                AND attribution_internal.refresh_doubt('mv_allocation_summary') IS NULL
             ELSE count(*) = 0 END AS logged
-FROM attribution.allocation_summary_changes c \gset
+FROM attribution_internal.allocation_summary_changes c \gset
 \if :complete
 \else
 DO $$ BEGIN RAISE EXCEPTION 'rows are missing or wrong'; END $$;

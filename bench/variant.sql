@@ -17,10 +17,10 @@ BEGIN
     FOR disable IN
         SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname)
         FROM pg_trigger t
-        WHERE t.tgfoid IN ('attribution.capture_summary_change()'::regprocedure,
-                           'attribution.capture_revenue_change()'::regprocedure,
-                           'attribution.capture_status_change()'::regprocedure,
-                           'attribution.doubt_view()'::regprocedure)
+        WHERE t.tgfoid IN ('attribution_internal.capture_summary_change()'::regprocedure,
+                           'attribution_internal.capture_revenue_change()'::regprocedure,
+                           'attribution_internal.capture_status_change()'::regprocedure,
+                           'attribution_internal.doubt_view()'::regprocedure)
     LOOP
         EXECUTE disable;
     END LOOP;

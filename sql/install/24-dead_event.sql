@@ -26,19 +26,6 @@ COMMENT ON FUNCTION attribution.discard_dead_events(uuid, text, text, integer, t
 'Gives up dead events of a tenant, oldest first, at most limit_rows of those with the source and error code that arrived in [ingested_from, ingested_to); NULL means all. They stay in dead_events, with time, role and note. Returns their number. 42501 not the current tenant.';
 REVOKE ALL ON FUNCTION attribution.discard_dead_events(uuid, text, text, integer, timestamptz, timestamptz, text) FROM PUBLIC;
 
-CREATE VIEW attribution.dead_event_depth WITH (security_invoker = true) AS
-SELECT d.tenant_id, d.source, d.error_code,
-       count(*) AS events,
-       min(d.ingested_at) AS oldest_ingested_at,
-       extract(epoch FROM clock_timestamp() - min(d.ingested_at)) AS oldest_age_seconds,
-       max(d.retry_count) AS most_retries,
-       count(*) FILTER (WHERE d.next_retry_at IS NULL OR d.next_retry_at <= clock_timestamp()) AS due
-FROM attribution.dead_events d
-WHERE d.resolved_at IS NULL
-GROUP BY d.tenant_id, d.source, d.error_code;
-COMMENT ON VIEW attribution.dead_event_depth IS
-'Dead events that wait, per tenant, source and error code: how many, how old the oldest is, and how many may be retried now.';
-
 CREATE FUNCTION attribution.prune_dead_events(older_than interval DEFAULT '90 days', include_unresolved boolean DEFAULT false)
     RETURNS bigint
     LANGUAGE c VOLATILE CALLED ON NULL INPUT

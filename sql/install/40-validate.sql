@@ -1,89 +1,40 @@
 -- validate: no transaction commits allocations that do not sum to their event's revenue, refunds that
 -- exceed their conversion, or a channel below zero. doc/validate.md tells how; src/entry/check does it.
 
-CREATE FUNCTION attribution.note_allocation_change() RETURNS trigger
+CREATE FUNCTION attribution_internal.note_allocation_change() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_note_allocation_change';
-COMMENT ON FUNCTION attribution.note_allocation_change() IS
+COMMENT ON FUNCTION attribution_internal.note_allocation_change() IS
 'Trigger: remembers which (tenant, event, model version) were touched, so that COMMIT checks them together; refuses (23514) a change of a key column (allocation_key_is_immutable) or of a posted allocation (posted_allocation_is_frozen).';
-REVOKE ALL ON FUNCTION attribution.note_allocation_change() FROM PUBLIC;
+REVOKE ALL ON FUNCTION attribution_internal.note_allocation_change() FROM PUBLIC;
 
-CREATE FUNCTION attribution.check_allocation_sum() RETURNS trigger
+CREATE FUNCTION attribution_internal.check_allocation_sum() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_check_allocation_sum';
-COMMENT ON FUNCTION attribution.check_allocation_sum() IS
+COMMENT ON FUNCTION attribution_internal.check_allocation_sum() IS
 'Constraint trigger: the allocations of each touched (tenant, event, model version) sum to the revenue of the event, or there are none (23514 allocation_sum_equals_revenue), and no channel of a conversion is below zero, its refunds included (23514 channel_is_not_below_zero). 40001 where only a concurrent transaction made it wrong.';
-REVOKE ALL ON FUNCTION attribution.check_allocation_sum() FROM PUBLIC;
+REVOKE ALL ON FUNCTION attribution_internal.check_allocation_sum() FROM PUBLIC;
 
--- Fires before allocation_sum_equals_revenue: triggers of one event fire in the order of their names.
-CREATE TRIGGER allocation_change_is_noted AFTER INSERT OR UPDATE OR DELETE ON attribution.attribution_allocations
-    FOR EACH ROW EXECUTE FUNCTION attribution.note_allocation_change();
-ALTER TABLE attribution.attribution_allocations ENABLE ALWAYS TRIGGER allocation_change_is_noted;
-CREATE CONSTRAINT TRIGGER allocation_sum_equals_revenue AFTER INSERT OR UPDATE OR DELETE ON attribution.attribution_allocations
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION attribution.check_allocation_sum();
-ALTER TABLE attribution.attribution_allocations ENABLE ALWAYS TRIGGER allocation_sum_equals_revenue;
-
-CREATE FUNCTION attribution.check_event_revenue() RETURNS trigger
+CREATE FUNCTION attribution_internal.check_event_revenue() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_check_event_revenue';
-COMMENT ON FUNCTION attribution.check_event_revenue() IS
+COMMENT ON FUNCTION attribution_internal.check_event_revenue() IS
 'Constraint trigger: the refunds of a conversion do not exceed it (23514 refunds_do_not_exceed_conversion) and name a conversion (23514 refund_names_conversion); the allocations of an event whose revenue changed sum to it under each model version; no channel of a conversion whose refund was deleted is below zero. Errors as check_allocation_sum().';
-REVOKE ALL ON FUNCTION attribution.check_event_revenue() FROM PUBLIC;
+REVOKE ALL ON FUNCTION attribution_internal.check_event_revenue() FROM PUBLIC;
 
-CREATE FUNCTION attribution.note_event_revenue() RETURNS trigger
+CREATE FUNCTION attribution_internal.note_event_revenue() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_note_event_revenue';
-COMMENT ON FUNCTION attribution.note_event_revenue() IS
+COMMENT ON FUNCTION attribution_internal.note_event_revenue() IS
 'Trigger: remembers which refunds were inserted, which events changed their revenue and which were deleted, so that COMMIT checks them together.';
-REVOKE ALL ON FUNCTION attribution.note_event_revenue() FROM PUBLIC;
-CREATE TRIGGER allocation_change_is_noted AFTER UPDATE ON attribution.attribution_events
-    FOR EACH ROW WHEN (OLD.revenue_cents IS DISTINCT FROM NEW.revenue_cents)
-    EXECUTE FUNCTION attribution.note_event_revenue();
-ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_change_is_noted;
+REVOKE ALL ON FUNCTION attribution_internal.note_event_revenue() FROM PUBLIC;
 
--- No column list: a trigger of the user may change revenue_cents in an UPDATE that does not name it.
-CREATE CONSTRAINT TRIGGER allocation_sum_equals_revenue AFTER UPDATE ON attribution.attribution_events
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW WHEN (OLD.revenue_cents IS DISTINCT FROM NEW.revenue_cents)
-    EXECUTE FUNCTION attribution.check_event_revenue();
-ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_sum_equals_revenue;
-
--- Nothing is checked when a conversion or a touch is inserted: a restore inserts events before allocations.
-CREATE TRIGGER refund_is_noted AFTER INSERT ON attribution.attribution_events
-    FOR EACH ROW WHEN (NEW.refund_of IS NOT NULL)
-    EXECUTE FUNCTION attribution.note_event_revenue();
-ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER refund_is_noted;
-CREATE CONSTRAINT TRIGGER refunds_do_not_exceed_conversion AFTER INSERT ON attribution.attribution_events
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW WHEN (NEW.refund_of IS NOT NULL)
-    EXECUTE FUNCTION attribution.check_event_revenue();
-ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER refunds_do_not_exceed_conversion;
-
--- A deleted event takes its allocations along, and they no longer know their conversion. A conversion
--- may be deleted and inserted again with less revenue, or as something else, in one statement.
-CREATE TRIGGER allocation_loss_is_noted AFTER DELETE ON attribution.attribution_events
-    FOR EACH ROW WHEN (OLD.event_type <> 'touch')
-    EXECUTE FUNCTION attribution.note_event_revenue();
-ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER allocation_loss_is_noted;
-CREATE CONSTRAINT TRIGGER channel_is_not_below_zero AFTER DELETE ON attribution.attribution_events
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW WHEN (OLD.event_type <> 'touch')
-    EXECUTE FUNCTION attribution.check_event_revenue();
-ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER channel_is_not_below_zero;
-
-CREATE FUNCTION attribution.keep_event_key() RETURNS trigger
+CREATE FUNCTION attribution_internal.keep_event_key() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'attribution_keep_event_key';
-COMMENT ON FUNCTION attribution.keep_event_key() IS
+COMMENT ON FUNCTION attribution_internal.keep_event_key() IS
 'Trigger: refuses (23514, event_key_is_immutable) a change of tenant, id, type or refunded conversion of an event: its allocations and refunds would become another''s.';
-REVOKE ALL ON FUNCTION attribution.keep_event_key() FROM PUBLIC;
-CREATE TRIGGER event_key_is_immutable AFTER UPDATE ON attribution.attribution_events
-    FOR EACH ROW WHEN (OLD.tenant_id IS DISTINCT FROM NEW.tenant_id OR OLD.id IS DISTINCT FROM NEW.id
-                       OR OLD.event_type IS DISTINCT FROM NEW.event_type
-                       OR OLD.refund_of IS DISTINCT FROM NEW.refund_of)
-    EXECUTE FUNCTION attribution.keep_event_key();
-ALTER TABLE attribution.attribution_events ENABLE ALWAYS TRIGGER event_key_is_immutable;
+REVOKE ALL ON FUNCTION attribution_internal.keep_event_key() FROM PUBLIC;
 
 CREATE FUNCTION attribution.unbalanced_allocations(
     INOUT tenant_id uuid DEFAULT NULL, INOUT model_version text DEFAULT NULL,

@@ -1,48 +1,5 @@
 -- reconcile: runs that compare the ledger with what was settled.
 
-CREATE TABLE attribution.reconciliation_runs (
-    tenant_id     uuid        NOT NULL,
-    id            uuid        NOT NULL DEFAULT attribution.uuid_v7(),
-    state         text        NOT NULL DEFAULT 'idle',
-    last_run_at   timestamptz NOT NULL DEFAULT now(),
-    error_message text,
-    run_metadata  jsonb,
-    occurred_from timestamptz,
-    occurred_to   timestamptz,
-    backend_pid   integer,
-    backend_start timestamptz,
-    created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT reconciliation_runs_pkey PRIMARY KEY (tenant_id, id),
-    CONSTRAINT reconciliation_runs_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES attribution.tenants (id),
-    CONSTRAINT reconciliation_runs_state CHECK (state IN ('idle', 'running', 'failed', 'completed'))
-);
-COMMENT ON TABLE attribution.reconciliation_runs IS 'Comparisons of the ledger with settlements; at most one running per tenant.';
-COMMENT ON COLUMN attribution.reconciliation_runs.tenant_id IS 'The tenant.';
-COMMENT ON COLUMN attribution.reconciliation_runs.id IS 'UUID, version 7 by default.';
-COMMENT ON COLUMN attribution.reconciliation_runs.state IS 'idle, running, failed or completed.';
-COMMENT ON COLUMN attribution.reconciliation_runs.last_run_at IS 'When the run last started.';
-COMMENT ON COLUMN attribution.reconciliation_runs.error_message IS 'Why it failed.';
-COMMENT ON COLUMN attribution.reconciliation_runs.run_metadata IS 'Counts and sums of a completed run, and whatever the caller wants to keep.';
-COMMENT ON COLUMN attribution.reconciliation_runs.occurred_from IS 'Conversions from this time on are expected to be settled; NULL: no bound.';
-COMMENT ON COLUMN attribution.reconciliation_runs.occurred_to IS 'Conversions before this time are expected to be settled; NULL: no bound.';
-COMMENT ON COLUMN attribution.reconciliation_runs.backend_pid IS 'Process id of the session that worked on it last; NULL: not known.';
-COMMENT ON COLUMN attribution.reconciliation_runs.backend_start IS 'When that process started: a process id is given out again.';
-COMMENT ON COLUMN attribution.reconciliation_runs.created_at IS 'When the row was inserted.';
-COMMENT ON COLUMN attribution.reconciliation_runs.updated_at IS 'When the row was last updated (kept by a trigger).';
-SELECT pg_extension_config_dump('attribution.reconciliation_runs', '');
-
-CREATE INDEX idx_reconciliation_runs_tenant_last_run_at ON attribution.reconciliation_runs (tenant_id, last_run_at DESC);
-CREATE INDEX idx_reconciliation_runs_state ON attribution.reconciliation_runs (state);
-CREATE UNIQUE INDEX idx_reconciliation_runs_one_running ON attribution.reconciliation_runs (tenant_id) WHERE state = 'running';
-
-CREATE TRIGGER touch_updated_at BEFORE UPDATE ON attribution.reconciliation_runs
-    FOR EACH ROW EXECUTE FUNCTION attribution.touch_updated_at();
-
-ALTER TABLE attribution.reconciliation_runs ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant_isolation ON attribution.reconciliation_runs
-    USING (tenant_id = attribution.current_tenant());
-
 CREATE FUNCTION attribution.reconciliation_status(
     INOUT tenant_id uuid, OUT state text, OUT last_run_at timestamptz, OUT reconciliation_run_id uuid)
     RETURNS SETOF record
@@ -53,63 +10,10 @@ COMMENT ON FUNCTION attribution.reconciliation_status(uuid) IS
 'The latest reconciliation of a tenant, read from the table now: state idle and NULLs before the first run; no row for a tenant the caller may not see.';
 REVOKE ALL ON FUNCTION attribution.reconciliation_status(uuid) FROM PUBLIC;
 
-CREATE TABLE attribution.reconciliation_settlements (
-    tenant_id             uuid        NOT NULL,
-    -- Named: the name that PostgreSQL 18 makes of table and column is too long for shards.
-    reconciliation_run_id uuid        CONSTRAINT settlements_run_id_not_null NOT NULL,
-    key                   text        NOT NULL,
-    amount_cents          bigint      NOT NULL,
-    created_at            timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT reconciliation_settlements_pkey PRIMARY KEY (tenant_id, reconciliation_run_id, key),
-    CONSTRAINT reconciliation_settlements_run_fkey FOREIGN KEY (tenant_id, reconciliation_run_id)
-        REFERENCES attribution.reconciliation_runs (tenant_id, id) ON DELETE CASCADE,
-    CONSTRAINT reconciliation_settlements_key_length CHECK (octet_length(key) BETWEEN 1 AND 255)
-);
-COMMENT ON TABLE attribution.reconciliation_settlements IS 'What the payment provider says was paid, per run. prune_settlements() deletes those of ended runs.';
-COMMENT ON COLUMN attribution.reconciliation_settlements.tenant_id IS 'The tenant.';
-COMMENT ON COLUMN attribution.reconciliation_settlements.reconciliation_run_id IS 'The run.';
-COMMENT ON COLUMN attribution.reconciliation_settlements.key IS 'Business key of the conversion: its external_event_id, or its correlation_id where it has none; at most 255 bytes.';
-COMMENT ON COLUMN attribution.reconciliation_settlements.amount_cents IS 'What was paid, net of refunds, in minor units of the tenant''s currency.';
-COMMENT ON COLUMN attribution.reconciliation_settlements.created_at IS 'When the row was inserted.';
-SELECT pg_extension_config_dump('attribution.reconciliation_settlements', '');
-
-CREATE TABLE attribution.settlement_differences (
-    tenant_id             uuid        NOT NULL,
-    reconciliation_run_id uuid        NOT NULL,
-    id                    uuid        NOT NULL DEFAULT attribution.uuid_v7(),
-    kind                  text        NOT NULL,
-    key                   text,
-    conversion_id         uuid,
-    ledger_cents          bigint,
-    settlement_cents      bigint,
-    created_at            timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT settlement_differences_pkey PRIMARY KEY (tenant_id, reconciliation_run_id, id),
-    CONSTRAINT settlement_differences_run_fkey FOREIGN KEY (tenant_id, reconciliation_run_id)
-        REFERENCES attribution.reconciliation_runs (tenant_id, id) ON DELETE CASCADE,
-    CONSTRAINT settlement_differences_kind CHECK (kind IN ('missing_in_ledger', 'missing_in_settlement', 'amount_mismatch'))
-);
-COMMENT ON TABLE attribution.settlement_differences IS 'Where ledger and settlements differed when a run was finished. Read it through reconciliation_differences().';
-COMMENT ON COLUMN attribution.settlement_differences.tenant_id IS 'The tenant.';
-COMMENT ON COLUMN attribution.settlement_differences.reconciliation_run_id IS 'The run.';
-COMMENT ON COLUMN attribution.settlement_differences.id IS 'UUID, version 7 by default.';
-COMMENT ON COLUMN attribution.settlement_differences.kind IS 'missing_in_ledger, missing_in_settlement or amount_mismatch.';
-COMMENT ON COLUMN attribution.settlement_differences.key IS 'Business key; NULL: the conversion has none.';
-COMMENT ON COLUMN attribution.settlement_differences.conversion_id IS 'The conversion; NULL: no conversion has the key.';
-COMMENT ON COLUMN attribution.settlement_differences.ledger_cents IS 'Net of the conversion''s book in minor units; NULL: nothing is posted.';
-COMMENT ON COLUMN attribution.settlement_differences.settlement_cents IS 'What was paid in minor units; NULL: it is not settled.';
-COMMENT ON COLUMN attribution.settlement_differences.created_at IS 'When the row was inserted.';
-SELECT pg_extension_config_dump('attribution.settlement_differences', '');
-
-ALTER TABLE attribution.reconciliation_settlements ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant_isolation ON attribution.reconciliation_settlements
-    USING (tenant_id = attribution.current_tenant());
-ALTER TABLE attribution.settlement_differences ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant_isolation ON attribution.settlement_differences
-    USING (tenant_id = attribution.current_tenant());
-
 CREATE FUNCTION attribution.start_reconciliation(
-    tenant_id uuid, occurred_from timestamptz DEFAULT NULL, occurred_to timestamptz DEFAULT NULL)
-    RETURNS attribution.reconciliation_runs
+    INOUT tenant_id uuid, OUT id uuid, OUT state text, OUT last_run_at timestamptz, OUT error_message text, OUT run_metadata jsonb,
+    INOUT occurred_from timestamptz DEFAULT NULL, INOUT occurred_to timestamptz DEFAULT NULL, OUT backend_pid integer, OUT backend_start timestamptz,
+    OUT created_at timestamptz, OUT updated_at timestamptz)
     LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew
@@ -129,8 +33,11 @@ COMMENT ON FUNCTION attribution.settle(uuid, uuid, jsonb) IS
 'Adds settlements to a running reconciliation: an array of {"key": business key of the conversion, "amount_cents": what was paid, net of refunds}, other fields are ignored. Returns how many it got, how many of them are new and how many repeat what the run has. The same key with another amount is refused (23505, settlement_is_unchanged). 22023 for what is no such array or an unknown run, 55000 for a run that has ended.';
 REVOKE ALL ON FUNCTION attribution.settle(uuid, uuid, jsonb) FROM PUBLIC;
 
-CREATE FUNCTION attribution.finish_reconciliation(tenant_id uuid, reconciliation_run_id uuid)
-    RETURNS attribution.reconciliation_runs
+CREATE FUNCTION attribution.finish_reconciliation(
+    INOUT tenant_id uuid, reconciliation_run_id uuid,
+    OUT id uuid, OUT state text, OUT last_run_at timestamptz, OUT error_message text, OUT run_metadata jsonb,
+    OUT occurred_from timestamptz, OUT occurred_to timestamptz, OUT backend_pid integer, OUT backend_start timestamptz,
+    OUT created_at timestamptz, OUT updated_at timestamptz)
     LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off -- without statistics a million rows look like one, and would be joined in loops
@@ -140,8 +47,11 @@ COMMENT ON FUNCTION attribution.finish_reconciliation(uuid, uuid) IS
 'Compares the settlements of a run with the net of each book (sale, refunds, reversals), marks the ledger rows of books that agree as verified and records every difference, as of one snapshot; returns the run, completed, with counts and sums in run_metadata. Books of net 0 that are not settled agree. Rows that are verified already stay as they are. A completed run is returned unchanged; 55000 for one that failed, 22023 for an unknown one.';
 REVOKE ALL ON FUNCTION attribution.finish_reconciliation(uuid, uuid) FROM PUBLIC;
 
-CREATE FUNCTION attribution.fail_reconciliation(tenant_id uuid, reconciliation_run_id uuid, message text)
-    RETURNS attribution.reconciliation_runs
+CREATE FUNCTION attribution.fail_reconciliation(
+    INOUT tenant_id uuid, reconciliation_run_id uuid, message text,
+    OUT id uuid, OUT state text, OUT last_run_at timestamptz, OUT error_message text, OUT run_metadata jsonb,
+    OUT occurred_from timestamptz, OUT occurred_to timestamptz, OUT backend_pid integer, OUT backend_start timestamptz,
+    OUT created_at timestamptz, OUT updated_at timestamptz)
     LANGUAGE c VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off -- a plan made while the table was empty is kept after it grew

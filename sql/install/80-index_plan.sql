@@ -1,61 +1,22 @@
 -- index_plan: why each index exists, for which query, and how fast that must be. check_index_plan() compares it with
--- the server, index_report() with what the server does. 82-index_plan_rows.sql has the rows.
+-- the server, index_report() with what the server does. The table and its rows are in sql/tables. Functions that read it
+-- have their text in quotes: BEGIN ATOMIC would make them depend on a table that is no part of the extension.
 
-CREATE TABLE attribution.index_plan (
-    index_name      name     NOT NULL,
-    relation        name     NOT NULL,
-    state           text     NOT NULL,
-    serves          text     NOT NULL,
-    target_p95_ms   integer  NOT NULL,
-    definition      text     NOT NULL,
-    query_path      text     NOT NULL,
-    answer          text     NOT NULL,
-    parameters      text[]   NOT NULL,
-    sample_query    text     NOT NULL,
-    insertion_check text,
-    justification   text     NOT NULL,
-    is_shipped      boolean  NOT NULL DEFAULT false,
-    created_at      timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT index_plan_pkey PRIMARY KEY (index_name),
-    CONSTRAINT index_plan_state CHECK (state IN ('active', 'deferred')),
-    CONSTRAINT index_plan_serves CHECK (serves IN ('query', 'foreign key', 'constraint', 'primary key')),
-    CONSTRAINT index_plan_answer CHECK (answer IN ('row', 'page', 'aggregate')),
-    CONSTRAINT index_plan_target_range CHECK (target_p95_ms > 0)
-);
-COMMENT ON TABLE attribution.index_plan IS 'Every index of the extension, and those left out on purpose. Rows added by users, for their own indexes on its tables, are dumped.';
-COMMENT ON COLUMN attribution.index_plan.index_name IS 'The index, in schema attribution.';
-COMMENT ON COLUMN attribution.index_plan.relation IS 'The table or materialized view it is on.';
-COMMENT ON COLUMN attribution.index_plan.state IS 'active: there; deferred: left out, and why.';
-COMMENT ON COLUMN attribution.index_plan.serves IS 'query: a query path alone; foreign key, constraint, primary key: also or only that.';
-COMMENT ON COLUMN attribution.index_plan.target_p95_ms IS 'What 95 of 100 runs of the sample query must stay below, in milliseconds.';
-COMMENT ON COLUMN attribution.index_plan.definition IS 'What pg_get_indexdef() says of it.';
-COMMENT ON COLUMN attribution.index_plan.query_path IS 'What it is for.';
-COMMENT ON COLUMN attribution.index_plan.answer IS 'row: at most one row; page: 50 rows, or as many as a parameter says, whose cost must not follow the size of the table; aggregate: reads all rows it sums up, whose number the cost follows.';
-COMMENT ON COLUMN attribution.index_plan.parameters IS 'Name and type of $1, $2, ... of both queries.';
-COMMENT ON COLUMN attribution.index_plan.sample_query IS 'The query as an application or an operator runs it.';
-COMMENT ON COLUMN attribution.index_plan.insertion_check IS 'An insertion that finds the row that is there: ON CONFLICT must choose this index. NULL where nothing is inserted that way.';
-COMMENT ON COLUMN attribution.index_plan.justification IS 'Why it is worth what it costs; of a deferred one, why it is not.';
-COMMENT ON COLUMN attribution.index_plan.is_shipped IS 'True for the rows of the extension itself, which are not dumped.';
-COMMENT ON COLUMN attribution.index_plan.created_at IS 'When the row was inserted, and with it the index: at the installation, which a restore is too.';
-
--- Rows of the script would collide on restore: only what users added is dumped.
-SELECT pg_extension_config_dump('attribution.index_plan', 'WHERE NOT is_shipped');
-
-CREATE FUNCTION attribution.index_obstacle(index_name name, is_insertion boolean) RETURNS text
+CREATE FUNCTION attribution_internal.index_obstacle(index_name name, is_insertion boolean) RETURNS text
     LANGUAGE c VOLATILE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off
     SET enable_indexscan = on
     SET enable_bitmapscan = on
     AS 'MODULE_PATHNAME', 'attribution_index_obstacle';
-COMMENT ON FUNCTION attribution.index_obstacle(name, boolean) IS
+COMMENT ON FUNCTION attribution_internal.index_obstacle(name, boolean) IS
 'Why an index cannot serve the sample query of the plan, or its insertion check; NULL when it can: with enable_seqscan off, and as if it were the only index of its table, the planner reads it by its first column or because its predicate holds, or ON CONFLICT chooses it. Plans and executes nothing.';
-REVOKE ALL ON FUNCTION attribution.index_obstacle(name, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION attribution_internal.index_obstacle(name, boolean) FROM PUBLIC;
 
 -- Entries are 8 bytes and the key, and 4 that point at them; equal keys of an index that is not unique share one,
 -- with 6 bytes a row, where equal keys are equal bytes and there is nothing but keys. Pages are 90 % full when an index
 -- is built, unless it says otherwise.
-CREATE FUNCTION attribution.index_bloat(index_id oid) RETURNS numeric
+CREATE FUNCTION attribution_internal.index_bloat(index_id oid) RETURNS numeric
     LANGUAGE sql STABLE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -98,17 +59,17 @@ BEGIN ATOMIC
             GROUP BY i.indexrelid, i.indisunique, i.indnkeyatts, i.indnatts, c.reltuples, c.reloptions, t.reltuples) k
         ) b;
 END;
-COMMENT ON FUNCTION attribution.index_bloat(oid) IS
+COMMENT ON FUNCTION attribution_internal.index_bloat(oid) IS
 'The share of a btree''s pages that REINDEX would free, estimated from statistics: 0 to 1. Random insertions leave a healthy index at 0.2 to 0.3. NULL for an index that was never vacuumed or analyzed, or is no btree of columns alone.';
-REVOKE ALL ON FUNCTION attribution.index_bloat(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION attribution_internal.index_bloat(oid) FROM PUBLIC;
 
-CREATE FUNCTION attribution.lock_planned() RETURNS void
+CREATE FUNCTION attribution_internal.lock_planned() RETURNS void
     LANGUAGE c VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'attribution_lock_planned';
-COMMENT ON FUNCTION attribution.lock_planned() IS
+COMMENT ON FUNCTION attribution_internal.lock_planned() IS
 'Locks the tables and materialized views of index_plan in ACCESS SHARE mode, as a query of them does, until the transaction ends: none of their indexes goes meanwhile.';
-REVOKE ALL ON FUNCTION attribution.lock_planned() FROM PUBLIC;
+REVOKE ALL ON FUNCTION attribution_internal.lock_planned() FROM PUBLIC;
 
 CREATE FUNCTION attribution.check_index_plan(
     OUT index_name name, OUT relation name, OUT state text, OUT exists_as_declared boolean, OUT is_valid boolean,
@@ -117,11 +78,11 @@ CREATE FUNCTION attribution.check_index_plan(
     LANGUAGE sql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET quote_all_identifiers = off -- definitions are compared as text
-BEGIN ATOMIC
-    SELECT attribution.lock_planned(); -- before the catalog is read
+AS $$
+    SELECT attribution_internal.lock_planned(); -- before the catalog is read
     SELECT c.index_name, c.relation, c.state, c.exists_as_declared, c.is_valid, c.is_of_right_kind,
            CASE WHEN c.indexrelid IS NOT NULL THEN c.obstacle IS NULL END,
-           CASE WHEN c.indexrelid IS NOT NULL THEN attribution.index_bloat(c.indexrelid) END,
+           CASE WHEN c.indexrelid IS NOT NULL THEN attribution_internal.index_bloat(c.indexrelid) END,
            CASE
                WHEN c.indexrelid IS NULL AND c.state = 'deferred' THEN NULL
                WHEN c.indexrelid IS NULL THEN 'does not exist'
@@ -135,19 +96,21 @@ BEGIN ATOMIC
                pg_get_indexdef(i.indexrelid) AS actual,
                CASE WHEN i.indexrelid IS NOT NULL OR p.state = 'active' THEN
                    i.indexrelid IS NOT NULL AND pg_get_indexdef(i.indexrelid) = p.definition
-                   AND (i.indrelid::regclass = to_regclass('attribution.' || quote_ident(p.relation))) END AS exists_as_declared,
+                   AND t.relname = p.relation AND t.relnamespace = x.relnamespace END AS exists_as_declared,
                i.indisvalid AND i.indisready AND i.indislive AS is_valid,
                m.amname = substring(p.definition FROM ' USING ([a-z]+) ') AND i.indisunique = (p.definition LIKE 'CREATE UNIQUE INDEX %')
                    AND i.indisprimary = (p.serves = 'primary key') AND i.indimmediate AS is_of_right_kind,
                CASE WHEN i.indexrelid IS NOT NULL THEN coalesce(
-                   attribution.index_obstacle(p.index_name, false),
-                   CASE WHEN p.insertion_check IS NOT NULL THEN attribution.index_obstacle(p.index_name, true) END) END AS obstacle
+                   attribution_internal.index_obstacle(p.index_name, false),
+                   CASE WHEN p.insertion_check IS NOT NULL THEN attribution_internal.index_obstacle(p.index_name, true) END) END AS obstacle
         FROM attribution.index_plan p
-        LEFT JOIN pg_class x ON x.relname = p.index_name AND x.relnamespace = 'attribution'::regnamespace AND x.relkind IN ('i', 'I')
+        LEFT JOIN pg_class x ON x.relname = p.index_name AND x.relkind IN ('i', 'I')
+            AND x.relnamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace)
         LEFT JOIN pg_am m ON m.oid = x.relam
-        LEFT JOIN pg_index i ON i.indexrelid = x.oid) c
+        LEFT JOIN pg_index i ON i.indexrelid = x.oid
+        LEFT JOIN pg_class t ON t.oid = i.indrelid) c
     ORDER BY c.index_name;
-END;
+$$;
 COMMENT ON FUNCTION attribution.check_index_plan() IS
 'One row per index of index_plan: whether it exists as declared, is valid and of the right kind (access method, unique, primary), and can serve its sample query and its insertion check (see index_obstacle; the insertion check needs a server that is no standby); the share of its pages that REINDEX would free, estimated (NULL before VACUUM or ANALYZE; no problem in itself); and the problem, NULL when there is none. A deferred index is no problem as long as it does not exist, or exists as declared. Plans the queries and runs none; takes the locks of reading and inserting.';
 REVOKE ALL ON FUNCTION attribution.check_index_plan() FROM PUBLIC;
@@ -160,7 +123,7 @@ CREATE FUNCTION attribution.index_report(
     RETURNS SETOF record
     LANGUAGE sql STABLE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
     SELECT r.index_name, r.relation, r.query_path IS NOT NULL, r.scans, r.tuples_read, r.tuples_fetched, r.size_bytes,
            r.entries_written, round(r.entries_written / nullif(sum(r.entries_written) OVER (PARTITION BY r.table_id), 0), 4),
            r.last_scan, r.counters_since, v.verdict, v.reason
@@ -175,7 +138,7 @@ BEGIN ATOMIC
                -- Known from PostgreSQL 16 on.
                (to_jsonb(s) ->> 'last_idx_scan')::timestamptz AS last_scan,
                -- A new database has no counters of its own time: nothing was scanned in it before it was there.
-               greatest(c.since, coalesce(p.created_at, f.created_at)) AS counters_since,
+               greatest(c.since, f.installed_at, p.created_at) AS counters_since,
                i.indisvalid AND i.indisready AND i.indislive AS is_valid, i.indisprimary, i.indisunique, i.indisexclusion,
                i.indisreplident, i.indisclustered,
                i.indpred IS NOT NULL AS is_partial,
@@ -200,8 +163,8 @@ BEGIN ATOMIC
             SELECT greatest(d.stats_reset, least(b.stats_reset, w.stats_reset, a.stats_reset)) AS since
             FROM pg_stat_database d, pg_stat_bgwriter b, pg_stat_wal w, pg_stat_archiver a
             WHERE d.datname = current_database()) c
-        CROSS JOIN (SELECT min(x.created_at) AS created_at FROM attribution.index_plan x) f
-        WHERE s.schemaname = 'attribution') r
+        CROSS JOIN attribution_internal.installation f
+        WHERE s.schemaname IN ('attribution', 'attribution_internal')) r
     CROSS JOIN LATERAL (SELECT
         CASE
             WHEN NOT r.is_valid THEN 'invalid'
@@ -229,7 +192,7 @@ BEGIN ATOMIC
             ELSE 'not scanned, and not of the plan'
         END AS reason) v
     ORDER BY r.relation, r.index_name;
-END;
+$$;
 COMMENT ON FUNCTION attribution.index_report(interval) IS
 'Every index on the tables of the extension, those of users among them, from the statistics of this server: scans, tuples, size in bytes; entries written to it (inserts and updates that are not in place, for a partial index the share of rows in it; an estimate) and their share in those of all indexes of the table; last scan (NULL before PostgreSQL 16); since when the counters run, at the latest: since they were emptied, or the extension was installed (an index of yours may be younger). verdict: used; needed (not scanned, but a primary key, unique, an exclusion constraint, a replica identity, what CLUSTER orders by, serving a foreign key, or partial); unknown (not scanned, but the counters are younger than min_age, or track_counts is off); droppable; invalid. Counters are those of this server alone: a standby has its own.';
 REVOKE ALL ON FUNCTION attribution.index_report(interval) FROM PUBLIC;

@@ -59,9 +59,9 @@ BEGIN
     -- Operator: what runs at night.
     EXECUTE 'GRANT SELECT ON attribution.refresh_log, attribution.refresh_status, attribution.index_plan TO ' || grantee;
     EXECUTE 'GRANT DELETE ON attribution.dead_events TO ' || grantee;
-    EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text), attribution.refresh_doubt(text), '
+    EXECUTE 'GRANT EXECUTE ON FUNCTION attribution.refresh(text, text), attribution_internal.refresh_doubt(text), '
         'attribution.prune_refresh_log(interval), attribution.prune_dead_events(interval, boolean), '
-        'attribution.check_index_plan(), attribution.index_obstacle(name, boolean), attribution.index_bloat(oid), attribution.lock_planned(), '
+        'attribution.check_index_plan(), '
         'attribution.index_report(interval), '
         'attribution.reverse_posting(uuid, uuid), '
         'attribution.discard_dead_events(uuid, text, text, integer, timestamptz, timestamptz, text), '
@@ -76,29 +76,3 @@ $$;
 COMMENT ON FUNCTION attribution.grant_access(name, text) IS
 'Gives an existing role the rights of a reader (own rows, reading functions), writer (ingest, define models, allocate, post) or operator (refresh, reconcile). Row security still limits it to current_tenant(). For the owner of the tables. 22004 NULL argument, 22023 unknown access, 42704 unknown role.';
 REVOKE ALL ON FUNCTION attribution.grant_access(name, text) FROM PUBLIC;
-
--- Default privileges of the installing role would open what has just been made, the materialized
--- views of all tenants among it. Only the owner has rights, and PUBLIC those on functions above.
-DO $$
-DECLARE
-    statement text;
-BEGIN
-    FOR statement IN
-        SELECT format('REVOKE ALL ON %s FROM %s', c.oid::regclass,
-                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_class c, aclexplode(c.relacl) a
-        WHERE c.relnamespace = 'attribution'::regnamespace AND a.grantee <> c.relowner
-        UNION
-        SELECT format('REVOKE ALL ON ROUTINE %s FROM %s', p.oid::regprocedure, quote_ident(pg_get_userbyid(a.grantee)))
-        FROM pg_proc p, aclexplode(p.proacl) a
-        WHERE p.pronamespace = 'attribution'::regnamespace AND a.grantee NOT IN (0, p.proowner)
-        UNION
-        SELECT format('REVOKE ALL ON SCHEMA attribution FROM %s',
-                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_namespace n, aclexplode(n.nspacl) a
-        WHERE n.nspname = 'attribution' AND a.grantee <> n.nspowner
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-END;
-$$;

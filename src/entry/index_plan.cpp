@@ -174,7 +174,8 @@ const char* find_obstacle(pg::NameDatum index_name, bool is_insertion) {
             i.indrelid, i.indexrelid, i.indpred IS NOT NULL
         FROM attribution.index_plan p
         LEFT JOIN (pg_class c JOIN pg_index i ON i.indexrelid = c.oid)
-            ON c.relname = p.index_name AND c.relnamespace = 'attribution'::regnamespace
+            ON c.relname = p.index_name
+            AND c.relnamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace)
         WHERE p.index_name = $1)sql",
         pg::Plan::chosen};
     const auto found = find.run(index_name, is_insertion).first();
@@ -223,8 +224,8 @@ ATTRIBUTION_FUNCTION(attribution_lock_planned) {
         R"sql(
         SELECT DISTINCT c.oid
         FROM attribution.index_plan p
-        JOIN pg_class c ON c.relname = p.relation
-            AND c.relnamespace = 'attribution'::regnamespace
+        JOIN pg_class c ON c.relname = p.relation AND c.relkind IN ('r', 'p', 'm')
+            AND c.relnamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace)
         ORDER BY c.oid)sql",
         pg::Plan::chosen};
     SPI_connect();

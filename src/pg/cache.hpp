@@ -56,7 +56,7 @@ private:
     // A result that was invalidated during each of so many look-ups is used once, and stays
     // invalid.
     static constexpr int max_attempts = 3;
-    static constexpr std::size_t max_relations = 8;
+    static constexpr std::size_t max_relations = 64;
 
     void begin();
     void end();

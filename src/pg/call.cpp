@@ -29,15 +29,6 @@ ResultRows::ResultRows(FunctionCallInfo fcinfo) {
     result_ = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
 }
 
-void ResultRows::add_row(Composite row) {
-    const HeapTupleHeader header = row_of(row.datum);
-    Assert(HeapTupleHeaderGetTypeId(header) == result_->setDesc->tdtypeid);
-    HeapTupleData tuple{};
-    tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-    tuple.t_data = header;
-    tuplestore_puttuple(result_->setResult, &tuple);
-}
-
 void ResultRows::add_slot(TupleTableSlot* row) {
     if (!are_columns_checked_) {
         const TupleDesc found = row->tts_tupleDescriptor;

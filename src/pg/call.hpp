@@ -49,8 +49,8 @@ Datum row_result(FunctionCallInfo fcinfo, const T&... value) {
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
 }
 
-/// A copy of the row in the memory context: what a function returns whose result is a row of a
-/// table, once the SPI connection that read the row has ended.
+/// A copy of the row in the memory context: what a function returns whose result is one row, once
+/// the SPI connection that made the row has ended.
 Datum copied(Composite row, MemoryContext memory);
 
 /// The rows of a function that returns a set. Begin it before SPI_connect(): the rows must outlive
@@ -70,9 +70,6 @@ public:
         detail::fill(values, nulls, value...);
         tuplestore_putvalues(result_->setResult, result_->setDesc, values, nulls);
     }
-
-    /// Adds a whole row of the table whose row type the function returns.
-    void add_row(Composite row);
 
     /// Adds the row as a statement found it. Raises 42804 unless its columns are those of the
     /// function: an owner may have altered a column since.

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "pg/boundary.hpp"
+#include "pg/own.hpp"
 #include "pg/relation.hpp"
 
 namespace attribution::pg {
@@ -306,7 +307,7 @@ bool has_foreign_types(Relation child) {
 
 bool inserts_run_nothing_foreign(Relation child, std::span<const ForeignKey> keys) {
     Assert(CheckRelationLockedByMe(child, RowExclusiveLock, true));
-    Oid extension = get_extension_oid("attribution", true);
+    Oid extension = own_extension();
     // A partition evaluates the expressions of its parent's partition key.
     return child->rd_rel->relkind == RELKIND_RELATION && !child->rd_rel->relispartition &&
            child->rd_rel->relam == HEAP_TABLE_AM_OID && child->rd_rules == nullptr &&

@@ -3,40 +3,66 @@
 namespace attribution::pg {
 namespace {
 
+constexpr const char* extension_name = "attribution";
 constexpr const char* schema_name = "attribution";
+constexpr const char* internal_schema_name = "attribution_internal";
+
+Oid find_relation(const char* schema, const char* name) {
+    const Oid schema_id = get_namespace_oid(schema, true);
+    return OidIsValid(schema_id) ? get_relname_relid(name, schema_id) : InvalidOid;
+}
+
+Oid require_relation(const char* schema, const char* name, const char* hint) {
+    const Oid relation = find_relation(schema, name);
+    if (!OidIsValid(relation))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("relation %s.%s does not exist", schema, name),
+                        errdetail("The extension attribution needs it."), errhint("%s", hint)));
+    return relation;
+}
 
 } // namespace
+
+Oid own_extension() {
+    return get_extension_oid(extension_name, true);
+}
 
 Oid own_schema() {
     return get_namespace_oid(schema_name, false);
 }
 
 Oid find_own_relation(const char* name) {
-    const Oid schema = get_namespace_oid(schema_name, true);
-    return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+    return find_relation(schema_name, name);
 }
 
 Oid own_relation(const char* name) {
-    const Oid relation = find_own_relation(name);
-    if (!OidIsValid(relation))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                        errmsg("relation %s.%s does not exist", schema_name, name),
-                        errdetail("It is part of the extension attribution."),
-                        errhint("Restore it from the extension's installation script.")));
-    return relation;
+    return require_relation(schema_name, name, "SELECT * FROM attribution.create_tables();");
 }
 
-Oid own_trigger_function(const char* name) {
+Oid internal_schema() {
+    return get_namespace_oid(internal_schema_name, false);
+}
+
+Oid find_internal_relation(const char* name) {
+    return find_relation(internal_schema_name, name);
+}
+
+Oid internal_relation(const char* name) {
+    return require_relation(internal_schema_name, name,
+                            "Restore it from the extension's installation script.");
+}
+
+Oid internal_function(const char* name) {
     // Not LookupFuncName(), which asks for the caller's USAGE of the schema: who writes through a
     // view of somebody else needs none, and fires the triggers all the same.
     oidvector* no_arguments = buildoidvector(nullptr, 0);
     const Oid function =
         GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
-                        PointerGetDatum(no_arguments), ObjectIdGetDatum(own_schema()));
+                        PointerGetDatum(no_arguments), ObjectIdGetDatum(internal_schema()));
     pfree(no_arguments);
     if (!OidIsValid(function))
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-                        errmsg("function %s.%s() does not exist", schema_name, name),
+                        errmsg("function %s.%s() does not exist", internal_schema_name, name),
                         errdetail("It is part of the extension attribution."),
                         errhint("Restore it from the extension's installation script.")));
     return function;

@@ -1,21 +1,36 @@
-// The extension's own objects by name: the one place that knows the schema they live in.
+// The extension's own objects by name: the one place that knows the schemas they live in.
+//
+// Tables, views and the functions that people call are in one schema, which is no part of the
+// extension; trigger functions, logs of changes and states are in the other, which is one.
 #pragma once
 
 #include "pg/postgres.hpp"
 
 namespace attribution::pg {
 
-/// The schema of the extension's objects. Raises 3F000 when it is not there.
+/// The extension; InvalidOid while it is not there.
+Oid own_extension();
+
+/// The schema of tables and views. Raises 3F000 when it is not there.
 Oid own_schema();
 
-/// A relation of the extension. Raises 42P01 when it is not there.
+/// A relation of that schema. Raises 42P01 when it is not there.
 Oid own_relation(const char* name);
 
 /// The same, InvalidOid when the relation or the schema is not there.
 Oid find_own_relation(const char* name);
 
-/// A function of the extension that has no arguments in SQL: a trigger function. Raises 42883 when
+/// The schema of what only the extension uses. Raises 3F000 when it is not there.
+Oid internal_schema();
+
+/// A relation of that schema. Raises 42P01 when it is not there.
+Oid internal_relation(const char* name);
+
+/// The same, InvalidOid when the relation or the schema is not there.
+Oid find_internal_relation(const char* name);
+
+/// A function of that schema that has no arguments in SQL, as a trigger function. Raises 42883 when
 /// it is not there.
-Oid own_trigger_function(const char* name);
+Oid internal_function(const char* name);
 
 } // namespace attribution::pg

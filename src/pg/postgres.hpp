@@ -36,16 +36,21 @@ extern "C" {
 #include "access/xlog.h"               // RecoveryInProgress
 #include "catalog/dependency.h"        // members of extensions
 #include "catalog/namespace.h"         // names of relations
+#include "catalog/objectaddress.h"     // what a comment is on
 #include "catalog/pg_am.h"             // kinds of indexes
 #include "catalog/pg_cast.h"           // casts that somebody added
 #include "catalog/pg_class.h"          // relation kinds and owners
 #include "catalog/pg_constraint.h"     // foreign keys lead from allocations to events
+#include "catalog/pg_extension.h"      // the version of the extension
 #include "catalog/pg_language.h"       // functions in C
 #include "catalog/pg_proc.h"           // trigger functions
 #include "catalog/pg_trigger.h"        // what fires on what
 #include "catalog/pg_type.h"           // type OIDs of query parameters
+#include "commands/comment.h"          // comments of tables
 #include "commands/event_trigger.h"    // REFRESH made by hand
+
 #include "commands/extension.h"        // this extension
+#include "commands/policy.h"           // policies by name
 #include "commands/tablecmds.h"        // views that are in use
 #include "commands/trigger.h"          // trigger data
 #include "common/hashfn.h"             // advisory locks on tenants
@@ -56,12 +61,15 @@ extern "C" {
 #include "funcapi.h"                   // sets of rows
 #include "mb/pg_wchar.h"               // characters in the server's encoding
 #include "miscadmin.h"                 // user ids and interrupts
+#include "nodes/makefuncs.h"           // statements made of parts of others
 #include "nodes/nodeFuncs.h"           // walking over expressions
 #include "nodes/params.h"              // parameters of streamed queries
 #include "nodes/plannodes.h"           // which index a plan reads
 #include "optimizer/optimizer.h"       // columns in expressions
 #include "optimizer/plancat.h"         // sizes of relations
 #include "parser/parse_coerce.h"       // types with the same bytes
+#include "parser/parse_func.h"         // functions of triggers
+#include "parser/parser.h"             // the definitions of tables
 #include "replication/logicalworker.h" // rows that come from a publisher
 #include "rewrite/rowsecurity.h"       // policies
 #include "storage/bufmgr.h"            // sizes of relations in blocks
@@ -69,6 +77,7 @@ extern "C" {
 #include "storage/lock.h"              // the advisory lock of a refresher
 #include "storage/proc.h"              // how long locks are waited for
 #include "tcop/tcopprot.h"             // parsing and planning without running
+#include "tcop/utility.h"              // statements made of parts of others
 #include "utils/acl.h"                 // privileges
 #include "utils/array.h"               // arrays of weights
 #include "utils/backend_status.h"      // which processes are alive

@@ -14,7 +14,7 @@
 //     IntervalDatum              interval         the same
 //     NameDatum                  name             the same
 //     std::span<const T>         T[]              palloc'd             palloc'd
-//     Composite                  a row of a table -                    points into the row
+//     Composite                  a row            -                    points into the row
 //     std::optional<T>           T or NULL
 //
 // Nothing here owns anything: an error may jump over all of it.
@@ -53,7 +53,7 @@ using JsonbDatum = Opaque<JSONBOID>;
 using IntervalDatum = Opaque<INTERVALOID>;
 using NameDatum = Opaque<NAMEOID>;
 
-/// A whole row of some table; a column of a result only.
+/// A row, as ROW(...) makes it; a column of a result only.
 struct Composite {
     Datum datum;
 };

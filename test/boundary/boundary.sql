@@ -90,22 +90,22 @@ SELECT is(count(problem), 0::bigint, 'every index can serve its query') FROM att
 SELECT is(boundary_planner_hook(), 'none', 'after asking there is no hook');
 UPDATE attribution.index_plan SET sample_query = 'SELECT id FROM attribution.tenants WHERE name = $1 AND 1 / 0 = 1'
 WHERE index_name = 'idx_tenants_name';
-SELECT is(attribution.index_obstacle('idx_tenants_name', false), 'sample query cannot be planned: division by zero',
+SELECT is(attribution_internal.index_obstacle('idx_tenants_name', false), 'sample query cannot be planned: division by zero',
     'an error while the planner is asked');
 SELECT is(boundary_planner_hook(), 'none', 'after the error there is no hook');
 -- The planner evaluates what is constant: that may ask about another index, also of the same table.
 CREATE FUNCTION public.ask(index_name name) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    RETURN attribution.index_obstacle(index_name, false) IS NULL;
+    RETURN attribution_internal.index_obstacle(index_name, false) IS NULL;
 END $$;
 UPDATE attribution.index_plan SET sample_query = 'SELECT id FROM attribution.tenants WHERE name = $1 AND public.ask(''tenants_pkey'')'
 WHERE index_name = 'idx_tenants_name';
-SELECT is(attribution.index_obstacle('idx_tenants_name', false), NULL, 'a question within a question');
+SELECT is(attribution_internal.index_obstacle('idx_tenants_name', false), NULL, 'a question within a question');
 SELECT is(boundary_planner_hook(), 'none', 'after both there is no hook');
 -- Another extension's hook is called while the planner is asked, and stays.
 SELECT boundary_hook_planner();
 SELECT boundary_planned_relations() AS before \gset
-SELECT is(attribution.index_obstacle('idx_tenants_name', false), NULL, 'a question beside another hook');
+SELECT is(attribution_internal.index_obstacle('idx_tenants_name', false), NULL, 'a question beside another hook');
 SELECT cmp_ok(boundary_planned_relations(), '>=', (:before + 2)::bigint, 'the other hook was called in both questions');
 SELECT is(boundary_planner_hook(), 'the test''s', 'the other hook is still there');
 

@@ -281,9 +281,9 @@ $$, 'the installation populates no materialized view');
 
 -- What could not be read could not say that it is empty.
 SELECT is(
-    (SELECT count(*) FROM attribution.allocation_summary_changes) + (SELECT count(*) FROM attribution.realtime_revenue_changes)
-    + (SELECT count(*) FROM attribution.reconciliation_status_changes) + (SELECT count(*) FROM attribution.refresh_state)
-    + (SELECT count(*) FROM attribution.refresh_doubts), 0::bigint, 'but what belongs to this server, which is empty');
+    (SELECT count(*) FROM attribution_internal.allocation_summary_changes) + (SELECT count(*) FROM attribution_internal.realtime_revenue_changes)
+    + (SELECT count(*) FROM attribution_internal.reconciliation_status_changes) + (SELECT count(*) FROM attribution_internal.refresh_state)
+    + (SELECT count(*) FROM attribution_internal.refresh_doubts), 0::bigint, 'but what belongs to this server, which is empty');
 
 SELECT is_empty($$
     SELECT r.relname, l.outcome, l.error

@@ -117,7 +117,7 @@ SELECT set_eq($$ SELECT f.name::text FROM our_function f WHERE f.is_public $$, A
     'attribution.current_tenant()',
     'attribution.check_tenant(uuid)',
     -- what triggers ask in their WHEN clauses, with the rights of whoever writes
-    'attribution.is_replicated_row()'
+    'attribution_internal.is_replicated_row()'
 ], 'PUBLIC may execute pure functions and what concerns its own session, nothing else');
 
 SELECT is_empty($$
@@ -282,7 +282,7 @@ $$, 'no view of the owner''s rights reads rows of tenants');
 SELECT is_empty($$
     SELECT a.attname
     FROM pg_attribute a
-    WHERE a.attrelid IN ('attribution.refresh_state'::regclass, 'attribution.refresh_doubts'::regclass, 'attribution.refresh_status'::regclass)
+    WHERE a.attrelid IN ('attribution_internal.refresh_state'::regclass, 'attribution_internal.refresh_doubts'::regclass, 'attribution.refresh_status'::regclass)
       AND (a.atttypid = 'uuid'::regtype OR a.attname ~ 'tenant|cents')
 $$, 'what says how views are refreshed has no column for a tenant or an amount');
 
@@ -308,14 +308,14 @@ $$, 'constraint triggers are enabled always, under session_replication_role = re
 SELECT is_empty($$
     SELECT t.relation, t.tgname, t.tgenabled FROM our_trigger t
     WHERE t.tgenabled <> CASE WHEN t.tgname LIKE '%\_follows\_replication' THEN 'R' ELSE 'A' END
-      AND t.function <> 'attribution.touch_updated_at()'::regprocedure
+      AND t.function <> 'attribution_internal.touch_updated_at()'::regprocedure
 $$, 'so is every other trigger that keeps a promise');
 
 -- tgtype: 1 row, 4 insert, 8 delete, 16 update, 32 truncate. Neither BEFORE (2) nor INSTEAD (64).
 SELECT is_empty($$
     SELECT t.relation, t.tgname, t.function, t.tgtype FROM our_trigger t
     WHERE t.tgname LIKE '%\_follows\_replication'
-      AND (t.tgtype <> 1 + 4 + 8 + 16 OR t.function <> 'attribution.doubt_view()'::regprocedure
+      AND (t.tgtype <> 1 + 4 + 8 + 16 OR t.function <> 'attribution_internal.doubt_view()'::regprocedure
            OR pg_get_triggerdef(t.oid) !~ 'WHEN \(attribution\.is_replicated_row\(\)\)')
 $$, 'a trigger for logical replication is fired by every row of it');
 

@@ -58,7 +58,7 @@ SELECT is_empty($$
     SELECT o.role_name, o.name, o.state, o.result, o.message, h.state, h.result, h.message
     FROM outcome o JOIN hostile h USING (role_name, statement)
     WHERE (o.state, o.result, replace(o.message, '"', '')) IS DISTINCT FROM (h.state, h.result, replace(h.message, '"', ''))
-      AND o.name <> 'attribution.index_bloat(oid)'
+      AND o.name <> 'attribution_internal.index_bloat(oid)'
 $$, 'every outcome is the same as with nothing set');
 SELECT is_empty($$
     SELECT DISTINCT h.statement, h.state, h.result FROM hostile h

@@ -205,8 +205,8 @@ INSERT INTO promised (what, state, call) VALUES
     ('refresh: incremental in doubt',      '55000', $$REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
         DO $do$ DECLARE error text := (SELECT l.error FROM attribution.refresh('mv_realtime_revenue', 'incremental') AS l);
         BEGIN RAISE EXCEPTION '%', substr(error, 8) USING ERRCODE = left(error, 5); END $do$ $$),
-    ('refresh_doubt: unknown view',       '22023', $$SELECT attribution.refresh_doubt('mv_unknown')$$),
-    ('log of changes written by hand',    '42809', $$DELETE FROM attribution.realtime_revenue_changes$$),
+    ('refresh_doubt: unknown view',       '22023', $$SELECT attribution_internal.refresh_doubt('mv_unknown')$$),
+    ('log of changes written by hand',    '42809', $$DELETE FROM attribution_internal.realtime_revenue_changes$$),
     ('refresh_all in a transaction block', '2D000', $$CALL attribution.refresh_all()$$),
     ('view read before its first refresh', '55000', $$REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue WITH NO DATA; SELECT attribution.realtime_revenue('$t')$$);
 INSERT INTO promised (what, state, constraint_name, call) VALUES
@@ -246,9 +246,9 @@ INSERT INTO promised (what, state, call) VALUES
     ('read-only: fail_reconciliation',    '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.fail_reconciliation('$t', '$c1', 'x')$$),
     ('read-only: reconcile',              '25006', $$SET LOCAL transaction_read_only = on; CALL attribution.reconcile('$t', '[]')$$),
     ('read-only: refresh',                '25006', $$SET LOCAL transaction_read_only = on; SELECT attribution.refresh('mv_realtime_revenue')$$),
-    ('trigger function called',           '39P01', $$SELECT attribution.check_allocation_sum()$$),
-    ('capturing trigger function called', '39P01', $$SELECT attribution.capture_summary_change()$$),
-    ('event trigger function called',     '39P01', $$SELECT attribution.notice_refresh()$$);
+    ('trigger function called',           '39P01', $$SELECT attribution_internal.check_allocation_sum()$$),
+    ('capturing trigger function called', '39P01', $$SELECT attribution_internal.capture_summary_change()$$),
+    ('event trigger function called',     '39P01', $$SELECT attribution_internal.notice_refresh()$$);
 
 -- Each call as a transaction of its own would end; nothing stays.
 CREATE FUNCTION pg_temp.outcome(call text, OUT state text, OUT constraint_name text, OUT message text) LANGUAGE plpgsql AS $$

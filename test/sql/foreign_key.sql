@@ -83,7 +83,7 @@ CREATE FUNCTION public.regress_cast(text) RETURNS bytea LANGUAGE plpgsql AS
 $$ BEGIN PERFORM public.regress_write(); RETURN convert_to($1, 'UTF8'); END $$;
 CREATE CAST (text AS bytea) WITH FUNCTION public.regress_cast(text) AS ASSIGNMENT;
 ALTER TABLE attribution.attribution_allocations ALTER COLUMN correlation_id TYPE bytea USING NULL;
-UPDATE attribution.attribution_events SET correlation_id = 'pi_' || right(id::text, 2), external_event_id = 'order:' || right(id::text, 2);
+UPDATE attribution.attribution_events SET correlation_id = 'pi_' || id, external_event_id = 'order:' || id;
 \i :allocate
 ALTER TABLE attribution.attribution_allocations ALTER COLUMN correlation_id TYPE text USING NULL;
 DROP CAST (text AS bytea);

@@ -132,7 +132,7 @@ CREATE INDEX idx_revenue_ledger_tenant_reconciliation_run_id ON attribution.reve
 SELECT index_name, can_serve FROM attribution.check_index_plan()
 WHERE index_name IN ('idx_attribution_events_session_id', 'idx_revenue_ledger_tenant_reconciliation_run_id') ORDER BY index_name;
 SET LOCAL enable_bitmapscan = off;
-SELECT attribution.index_obstacle('idx_attribution_events_session_id', false);
+SELECT attribution_internal.index_obstacle('idx_attribution_events_session_id', false);
 ROLLBACK;
 -- On another table.
 BEGIN;
@@ -174,8 +174,8 @@ RESET enable_bitmapscan;
 SET quote_all_identifiers = on;
 TABLE problems;
 RESET quote_all_identifiers;
-SELECT attribution.index_obstacle('nothing', false);
-SELECT attribution.index_obstacle('idx_dead_events_error_detail', false);
+SELECT attribution_internal.index_obstacle('nothing', false);
+SELECT attribution_internal.index_obstacle('idx_dead_events_error_detail', false);
 
 -- --- Bloat -------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ CREATE INDEX of_collation ON attribution.dead_events (source COLLATE alike);
 CREATE INDEX of_own_entries ON attribution.dead_events (source) WITH (deduplicate_items = off);
 CREATE INDEX of_half ON attribution.dead_events (ingested_at) WITH (fillfactor = 50);
 CREATE INDEX of_expression ON attribution.dead_events (retry_count, (repeat(source, 10)));
-SELECT c.relname, attribution.index_bloat(c.oid) < 0.2 AS is_full FROM pg_class c
+SELECT c.relname, attribution_internal.index_bloat(c.oid) < 0.2 AS is_full FROM pg_class c
 WHERE c.relname IN ('of_include', 'of_collation', 'of_own_entries', 'of_half', 'of_expression') ORDER BY c.relname;
 DROP INDEX attribution.of_include, attribution.of_collation, attribution.of_own_entries, attribution.of_half, attribution.of_expression;
 DROP COLLATION alike;
@@ -272,7 +272,7 @@ SET ROLE index_operator;
 SELECT count(problem) FROM attribution.check_index_plan();
 SELECT count(*) > 0 FROM attribution.index_report();
 SELECT count(*) FROM attribution.index_plan;
-SELECT attribution.index_obstacle('idx_tenants_name', false);
+SELECT attribution_internal.index_obstacle('idx_tenants_name', false);
 UPDATE attribution.index_plan SET sample_query = 'SELECT 1';
 RESET ROLE;
 REVOKE ALL ON ALL TABLES IN SCHEMA attribution FROM index_writer, index_operator;

@@ -255,7 +255,7 @@ ROLLBACK TO allocated;
 CREATE TABLE public.regress_shard (LIKE attribution.revenue_ledger INCLUDING ALL,
     FOREIGN KEY (tenant_id, conversion_id) REFERENCES attribution.ledger_books,
     FOREIGN KEY (tenant_id, allocation_id) REFERENCES attribution.attribution_allocations (tenant_id, id));
-CREATE TRIGGER posting_matches_allocation AFTER INSERT ON public.regress_shard FOR EACH ROW EXECUTE FUNCTION attribution.check_posting();
+CREATE TRIGGER posting_matches_allocation AFTER INSERT ON public.regress_shard FOR EACH ROW EXECUTE FUNCTION attribution_internal.check_posting();
 CALL pg_temp.attempt($$SELECT pg_temp.post_to('public.regress_shard', 91)$$);
 CALL pg_temp.attempt($$SELECT pg_temp.post_to('attribution.revenue_ledger', 91)$$);
 CALL pg_temp.attempt($$SELECT pg_temp.post_to('public.regress_shard', 90)$$);

@@ -11,7 +11,7 @@ SET timezone = 'UTC';
 REFRESH MATERIALIZED VIEW attribution.mv_allocation_summary WITH NO DATA;
 REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue WITH NO DATA;
 REFRESH MATERIALIZED VIEW attribution.mv_reconciliation_status WITH NO DATA;
-REFRESH MATERIALIZED VIEW attribution.refresh_state;
+REFRESH MATERIALIZED VIEW attribution_internal.refresh_state;
 DELETE FROM attribution.refresh_log;
 INSERT INTO attribution.tenants (id, name, currency) VALUES
     (:a, 'refresh a', 'USD'),
@@ -190,8 +190,8 @@ CALL pg_temp.attempt($$SELECT attribution.refresh('mv_realtime_revenue', '')$$);
 CALL pg_temp.attempt($$SELECT attribution.refresh('mv_realtime_revenue', 'Incremental')$$);
 CALL attribution.refresh_all(NULL);
 CALL attribution.refresh_all('fast');
-CALL pg_temp.attempt($$SELECT attribution.refresh_doubt('mv_unknown')$$);
-SELECT attribution.refresh_doubt(NULL);
+CALL pg_temp.attempt($$SELECT attribution_internal.refresh_doubt('mv_unknown')$$);
+SELECT attribution_internal.refresh_doubt(NULL);
 -- A snapshot that is already taken would fill the view with the past.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT attribution.refresh('mv_realtime_revenue');

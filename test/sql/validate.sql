@@ -1093,21 +1093,21 @@ CALL pg_temp.attempt($$INSERT INTO attribution.attribution_allocations (tenant_i
     VALUES ('5a11da7e-0000-4000-8000-00000000000a', NULL, '1', 'tv', 1)$$);
 ROLLBACK;
 CREATE TABLE pg_temp.misused (id uuid, tenant_id uuid, event_id uuid, model_version text, channel text, updated_at integer);
-CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH STATEMENT EXECUTE FUNCTION attribution.note_allocation_change();
+CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH STATEMENT EXECUTE FUNCTION attribution_internal.note_allocation_change();
 INSERT INTO misused DEFAULT VALUES;
 DROP TRIGGER misused ON misused;
-CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH ROW EXECUTE FUNCTION attribution.note_event_revenue();
+CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH ROW EXECUTE FUNCTION attribution_internal.note_event_revenue();
 INSERT INTO misused DEFAULT VALUES;
 DROP TRIGGER misused ON misused;
-CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH ROW EXECUTE FUNCTION attribution.note_allocation_change();
+CREATE TRIGGER misused AFTER INSERT ON misused FOR EACH ROW EXECUTE FUNCTION attribution_internal.note_allocation_change();
 INSERT INTO misused DEFAULT VALUES;
 DROP TABLE misused;
 
 -- The trigger functions are for triggers.
-SELECT attribution.check_allocation_sum();
-SELECT attribution.check_event_revenue();
-SELECT attribution.note_allocation_change();
-SELECT attribution.note_event_revenue();
+SELECT attribution_internal.check_allocation_sum();
+SELECT attribution_internal.check_event_revenue();
+SELECT attribution_internal.note_allocation_change();
+SELECT attribution_internal.note_event_revenue();
 
 DROP VIEW stored, allocations;
 DROP OWNED BY regress_attribution_writer, regress_attribution_owner;

@@ -201,7 +201,7 @@ SELECT state FROM attribution.reconciliation_status('aaaaaaaa-0000-4000-8000-000
 INSERT INTO attribution.tenants (name) VALUES ('b');
 SELECT mode, rows_changed FROM attribution.refresh('mv_realtime_revenue');
 REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue;
-SELECT attribution.refresh_doubt('mv_realtime_revenue');
+SELECT attribution_internal.refresh_doubt('mv_realtime_revenue');
 CALL attribution.refresh_all();
 SELECT DISTINCT doubt IS NULL FROM attribution.refresh_status;
 SQL

@@ -115,7 +115,7 @@ restored() {
     # PostgreSQL does not dump an index on a table of an extension: the plan has it.
     is "$(ask copy "SELECT string_agg(c.index_name || ' ' || c.problem, ',') FROM attribution.check_index_plan() c WHERE c.problem IS NOT NULL")" 'of_mine does not exist' \
         "$way: an index of a user is missed"
-    is "$(ask copy 'SELECT count(*) FROM attribution.refresh_log') $(ask copy 'SELECT count(*) FROM attribution.refresh_state')" '0 0' \
+    is "$(ask copy 'SELECT count(*) FROM attribution.refresh_log') $(ask copy 'SELECT count(*) FROM attribution_internal.refresh_state')" '0 0' \
         "$way: the log of refreshes is not part of a dump, nor what is known of the views"
     is "$(ask copy 'SELECT DISTINCT s.doubt FROM attribution.refresh_status s')" 'it is not populated' \
         "$way: so nothing is known of them"

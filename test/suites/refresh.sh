@@ -67,7 +67,7 @@ CREATE FUNCTION judged(OUT view text, OUT wrong bigint, OUT changed bigint, OUT 
 BEGIN
     FOREACH view IN ARRAY ARRAY['mv_allocation_summary', 'mv_realtime_revenue', 'mv_reconciliation_status'] LOOP
         wrong := wrong_rows('attribution.' || view);
-        doubt := attribution.refresh_doubt(view);
+        doubt := attribution_internal.refresh_doubt(view);
         SELECT l.rows_changed INTO changed FROM attribution.refresh(view, 'concurrent') l;
         RETURN NEXT;
     END LOOP;

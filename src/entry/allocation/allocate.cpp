@@ -5,6 +5,7 @@
 #include "entry/allocation/journeys.hpp"
 #include "entry/allocation/model.hpp"
 #include "entry/allocation/refunds.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/planning.hpp"
@@ -116,20 +117,12 @@ void allocate_waiting_refunds(Rows* rows, const Target& target) {
 // ---------------------------------------------------------------------------------------------
 // What is stored
 
-/// A stored row of the event.
-struct StoredAllocation {
-    std::string_view channel;
-    std::optional<pg::NumericDatum> weight; // none where the allocation was imported
-    pg::Composite whole;
-    using Columns = std::tuple<std::string_view, std::optional<pg::NumericDatum>, pg::Composite>;
-};
-
 /// The stored rows of the event, in the order of the channels' bytes.
 /// COLLATE keeps a planner without statistics from the index on (tenant_id, model_version).
 pg::Rows<StoredAllocation> find_stored_allocations(const AllocationRequest& request) {
     static constinit pg::Statement<StoredAllocation(core::Uuid, core::Uuid, std::string_view)> find{
         R"sql(
-        SELECT a.channel, a.weight, a
+        SELECT )sql" STORED_ALLOCATION_COLUMNS R"sql(
         FROM attribution.attribution_allocations a
         WHERE a.tenant_id = $1 AND a.event_id = $2 AND a.model_version IS NOT NULL
           AND a.model_version COLLATE "C" = $3
@@ -139,7 +132,7 @@ pg::Rows<StoredAllocation> find_stored_allocations(const AllocationRequest& requ
 
 void return_stored(const pg::Rows<StoredAllocation>& stored, pg::ResultRows* result) {
     for (const StoredAllocation& row : stored)
-        result->add_row(row.whole);
+        add_stored(row, result);
 }
 
 /// Writes the rows that wait, returns them and leaves `stored` empty; or finds what another session
@@ -422,6 +415,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_cents_equally) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
+    entry::require_tables();
     PreventCommandIfReadOnly("allocate_event()");
     const entry::AllocationRequest request = entry::read_allocation_request(fcinfo);
     const Datum channels = pg::argument<pg::Opaque<TEXTARRAYOID>>(fcinfo, 3, "channels").datum;
@@ -450,6 +444,7 @@ ATTRIBUTION_FUNCTION(attribution_allocate_event_by_weights) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_allocate_event) {
+    entry::require_tables();
     PreventCommandIfReadOnly("allocate_event()");
     const entry::AllocationRequest request = entry::read_allocation_request(fcinfo);
     pg::check_text(request.model_version, "model_version");

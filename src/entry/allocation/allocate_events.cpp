@@ -30,6 +30,7 @@
 #include "entry/allocation/model.hpp"
 #include "entry/allocation/refunds.hpp"
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/failure.hpp"
@@ -442,6 +443,7 @@ RunRequest read_run_request(FunctionCallInfo fcinfo) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_allocate_events) {
+    entry::require_tables();
     PreventCommandIfReadOnly("allocate_events()");
     entry::RunRequest request = entry::read_run_request(fcinfo);
     pg::check_may_commit(fcinfo, "allocate_events()", "It commits after each batch.",

@@ -6,6 +6,7 @@
 #include "core/explain.hpp"
 
 #include "entry/allocation/event.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/statement.hpp"
@@ -152,6 +153,7 @@ void explain_rows(core::Cents revenue, std::span<const WeightedRow> rows,
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_explain_allocation) {
+    entry::require_tables();
     const entry::Subject subject = {.tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),
                                     .event_id = pg::argument<core::Uuid>(fcinfo, 1, "event_id"),
                                     .model_version =

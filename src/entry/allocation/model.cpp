@@ -3,6 +3,7 @@
 #include "entry/allocation/model.hpp"
 
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/arena.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
@@ -113,6 +114,7 @@ void raise_unknown_model(const core::Uuid& tenant_id, std::string_view model_ver
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_define_model) {
+    entry::require_tables();
     static constinit pg::Statement<void(core::Uuid, std::string_view, std::string_view,
                                         pg::JsonbDatum)>
         insert{R"sql(

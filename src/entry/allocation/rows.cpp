@@ -224,18 +224,23 @@ std::uint64_t write_rows(Rows* rows, bool parents_are_locked) {
     return inserted;
 }
 
+void add_stored(const StoredAllocation& row, pg::ResultRows* result) {
+    result->add(row.tenant_id, row.id, row.event_id, row.model_version, row.channel, row.weight,
+                row.ratio, row.cents, row.metadata, row.correlation_id, row.created_at,
+                row.updated_at);
+}
+
 bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result) {
     // ON CONFLICT names no index: while another session inserts the same row, that row may be in
     // the index of the primary key and not yet in the one on (event, model version, channel).
-    using Inserted = std::tuple<pg::Composite, core::Uuid>;
-    static constinit pg::Statement<Inserted(core::Uuid, std::string_view)> insert{R"sql(
+    static constinit pg::Statement<StoredAllocation(core::Uuid, std::string_view)> insert{R"sql(
         INSERT INTO attribution.attribution_allocations AS a (
             tenant_id, id, event_id, model_version, channel, weight, allocation_ratio,
             allocated_revenue_cents, correlation_id)
         SELECT $1, r.id, r.event_id, $2, r.channel, r.weight, r.ratio, r.cents, r.correlation_id
         FROM computed_allocations r
         ON CONFLICT DO NOTHING
-        RETURNING a, a.id)sql"};
+        RETURNING )sql" STORED_ALLOCATION_COLUMNS};
     const std::uint64_t expected = waiting_rows(*rows);
     bool is_complete = false;
     table_close(open_allocations(), NoLock);
@@ -243,15 +248,15 @@ bool write_rows_unless_stored(Rows* rows, pg::ResultRows* result) {
         const auto inserted = insert.run(rows->tenant_id, rows->model_version);
         is_complete = inserted.size() == expected;
         if (is_complete) {
-            for (const auto& [row, id] : inserted)
-                result->add_row(row);
+            for (const StoredAllocation& row : inserted)
+                add_stored(row, result);
             return;
         }
         // Another session has stored rows of the event, perhaps with other channels. The rows
         // inserted here are deleted, so that its rows stand alone.
         const auto ids = pg::make_span<core::Uuid>(inserted.size());
         for (std::size_t i = 0; i < ids.size(); ++i)
-            ids[i] = std::get<core::Uuid>(inserted[i]);
+            ids[i] = inserted[i].id;
         delete_rows(*rows, ids);
     });
     if (is_complete)

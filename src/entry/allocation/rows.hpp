@@ -11,10 +11,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
+#include <tuple>
 
 #include "entry/allocation/event.hpp"
+#include "pg/types.hpp"
 
 namespace attribution::pg {
 class ResultRows;
@@ -44,6 +47,32 @@ struct Rows {
     TupleDesc columns;
     Tuplestorestate* store; // spills to disk past work_mem; nullptr: no row waits
 };
+
+/// A stored row, with the columns that allocate_event() returns, in its order.
+struct StoredAllocation {
+    core::Uuid tenant_id, id, event_id;
+    std::string_view model_version, channel;
+    std::optional<pg::NumericDatum> weight; // none where the allocation was imported
+    std::optional<pg::NumericDatum> ratio;
+    std::int64_t cents;
+    std::optional<pg::JsonbDatum> metadata;
+    pg::OptionalText correlation_id;
+    pg::Timestamptz created_at, updated_at;
+
+    using Columns =
+        std::tuple<core::Uuid, core::Uuid, core::Uuid, std::string_view, std::string_view,
+                   std::optional<pg::NumericDatum>, std::optional<pg::NumericDatum>, std::int64_t,
+                   std::optional<pg::JsonbDatum>, pg::OptionalText, pg::Timestamptz,
+                   pg::Timestamptz>;
+};
+
+/// The columns of a StoredAllocation in a statement where the table is called `a`.
+#define STORED_ALLOCATION_COLUMNS                                                                  \
+    "a.tenant_id, a.id, a.event_id, a.model_version, a.channel, a.weight, a.allocation_ratio, "    \
+    "a.allocated_revenue_cents, a.model_metadata, a.correlation_id, a.created_at, a.updated_at"
+
+/// Adds the row to the result of allocate_event().
+void add_stored(const StoredAllocation& row, pg::ResultRows* result);
 
 /// An empty stream in the current memory context.
 Rows* start_rows(const core::Uuid& tenant_id, std::string_view model_version);

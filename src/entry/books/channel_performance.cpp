@@ -3,6 +3,7 @@
 #include <optional>
 #include <string_view>
 
+#include "entry/tables/require_tables.hpp"
 #include "pg/call.hpp"
 #include "pg/planning.hpp"
 #include "pg/statement.hpp"
@@ -68,6 +69,7 @@ void add_channels_of_all_time(const core::Uuid& tenant_id, std::string_view mode
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_channel_performance) {
+    entry::require_tables();
     const auto tenant_id = pg::argument<std::optional<core::Uuid>>(fcinfo, 0, "tenant_id");
     const auto model_version = pg::argument<pg::OptionalText>(fcinfo, 1, "model_version");
     const auto occurred_from = pg::argument<pg::OptionalTime>(fcinfo, 2, "occurred_from");

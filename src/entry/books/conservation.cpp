@@ -91,12 +91,12 @@ constexpr const char* summary_part = R"sql(
         FULL JOIN (SELECT * FROM attribution.mv_allocation_summary m WHERE m.tenant_id = $1) v
                ON v.event_id = x.event_id AND v.model_version = x.model_version
         LEFT JOIN (SELECT DISTINCT c.event_id, c.model_version
-                   FROM attribution.allocation_summary_changes c
+                   FROM attribution_internal.allocation_summary_changes c
                    WHERE c.tenant_id = $1 AND c.model_version IS NOT NULL) w
                ON w.event_id = coalesce(x.event_id, v.event_id)
               AND w.model_version = coalesce(x.model_version, v.model_version)
         LEFT JOIN (SELECT DISTINCT c.event_id
-                   FROM attribution.allocation_summary_changes c
+                   FROM attribution_internal.allocation_summary_changes c
                    WHERE c.tenant_id = $1 AND c.model_version IS NULL) u
                ON u.event_id = coalesce(x.event_id, v.event_id)),)sql";
 
@@ -157,7 +157,7 @@ constexpr const char* revenue_rows_part = R"sql(
                (SELECT coalesce(sum(l.cents), 0) FROM ledger l),
                coalesce(v.total_revenue_cents, 0),
                (SELECT coalesce(sum(c.revenue_cents), 0)
-                FROM attribution.realtime_revenue_changes c WHERE c.tenant_id = $1), $2
+                FROM attribution_internal.realtime_revenue_changes c WHERE c.tenant_id = $1), $2
         FROM (VALUES (1)) AS one
         LEFT JOIN attribution.mv_realtime_revenue v ON v.tenant_id = $1)sql";
 constexpr const char* no_revenue_rows_part = R"sql(

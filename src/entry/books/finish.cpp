@@ -11,6 +11,7 @@
 
 #include "entry/books/reconciliation_run.hpp"
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/call.hpp"
 #include "pg/statement.hpp"
 
@@ -123,6 +124,7 @@ Datum end_run_as_finished(const core::Uuid& tenant_id, const core::Uuid& run_id,
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_finish_reconciliation) {
+    entry::require_tables();
     PreventCommandIfReadOnly("finish_reconciliation()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto run_id = pg::argument<core::Uuid>(fcinfo, 1, "reconciliation_run_id");
@@ -135,6 +137,7 @@ ATTRIBUTION_FUNCTION(attribution_finish_reconciliation) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_reconciliation_differences) {
+    entry::require_tables();
     static constinit pg::Statement<pg::Slot(core::Uuid, core::Uuid)> find{R"sql(
         SELECT d.key, d.kind, d.ledger_cents, d.settlement_cents,
                coalesce(d.ledger_cents, 0)::numeric - coalesce(d.settlement_cents, 0)::numeric,

@@ -16,6 +16,7 @@
 #include "entry/allocation/model.hpp"
 #include "entry/books/posting_check.hpp"
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/call.hpp"
 #include "pg/foreign_key.hpp"
 #include "pg/named_rows.hpp"
@@ -257,6 +258,7 @@ void check_model_version(const PostingRequest& request) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_post_allocations) {
+    entry::require_tables();
     PreventCommandIfReadOnly("post_allocations()");
     const entry::PostingRequest request = {
         .tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id"),

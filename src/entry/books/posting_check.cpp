@@ -112,12 +112,12 @@ const char* posting_query(Oid ledger) {
 void look_up(Relation ledger) {
     const Oid ledger_id = RelationGetRelid(ledger);
     const Oid books_id =
-        pg::referenced_relation(ledger, "conversion_id", pg::own_trigger_function("keep_ledger"));
+        pg::referenced_relation(ledger, "conversion_id", pg::internal_function("keep_ledger"));
     const Oid allocations_id = pg::referenced_relation(
-        ledger, "allocation_id", pg::own_trigger_function("check_allocation_sum"));
+        ledger, "allocation_id", pg::internal_function("check_allocation_sum"));
     Relation allocations = table_open(allocations_id, AccessShareLock);
     const Oid events_id = pg::referenced_relation(allocations, "event_id",
-                                                  pg::own_trigger_function("check_event_revenue"));
+                                                  pg::internal_function("check_event_revenue"));
     table_close(allocations, NoLock);
     for (const Oid relation : {ledger_id, books_id, allocations_id, events_id})
         cache.validity.depend_on(relation);

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/procedure.hpp"
@@ -99,6 +100,7 @@ core::Uuid reconcile(const core::Uuid& tenant_id, pg::JsonbDatum settlements,
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_reconcile) {
+    entry::require_tables();
     PreventCommandIfReadOnly("reconcile()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto settlements = pg::argument<pg::JsonbDatum>(fcinfo, 1, "settlements");

@@ -6,11 +6,17 @@
 
 #include "entry/allocation/model.hpp"
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/advisory.hpp"
 #include "pg/backend.hpp"
 #include "pg/call.hpp"
 #include "pg/planning.hpp"
 #include "pg/statement.hpp"
+
+// The columns that the functions return, by their names: an owner may have added others.
+#define RUN_ROW                                                                                    \
+    "ROW(r.tenant_id, r.id, r.state, r.last_run_at, r.error_message, r.run_metadata, "             \
+    "r.occurred_from, r.occurred_to, r.backend_pid, r.backend_start, r.created_at, r.updated_at)"
 
 namespace attribution::entry {
 namespace {
@@ -128,7 +134,7 @@ pg::Rows<pg::Composite> end_as_failed(const core::Uuid& tenant_id, const core::U
         UPDATE attribution.reconciliation_runs r
         SET state = 'failed', error_message = $3
         WHERE r.tenant_id = $1 AND r.id = $2
-        RETURNING r)sql"};
+        RETURNING )sql" RUN_ROW};
     return update.run(tenant_id, run_id, message);
 }
 
@@ -178,7 +184,7 @@ Datum insert_reconciliation_run(const core::Uuid& tenant_id, pg::OptionalTime oc
         INSERT INTO attribution.reconciliation_runs AS r (tenant_id, state, last_run_at,
             occurred_from, occurred_to, backend_pid, backend_start)
         VALUES ($1, 'running', clock_timestamp(), $2, $3, $4, $5)
-        RETURNING r)sql"};
+        RETURNING )sql" RUN_ROW};
     return written_row(insert.run(tenant_id, occurred_from, occurred_to, MyProcPid,
                                   pg::Timestamptz{MyStartTimestamp}),
                        memory);
@@ -255,7 +261,7 @@ void join_run(const core::Uuid& tenant_id, const core::Uuid& run_id) {
 
 Datum run_row(const core::Uuid& tenant_id, const core::Uuid& run_id, MemoryContext memory) {
     static constinit pg::Statement<pg::Composite(core::Uuid, core::Uuid)> find{R"sql(
-        SELECT r
+        SELECT )sql" RUN_ROW R"sql(
         FROM attribution.reconciliation_runs r
         WHERE r.tenant_id = $1 AND r.id = $2)sql"};
     return pg::copied(find.run(tenant_id, run_id)[0], memory);
@@ -268,7 +274,7 @@ Datum complete_run(const core::Uuid& tenant_id, const core::Uuid& run_id, pg::Js
         UPDATE attribution.reconciliation_runs r
         SET state = 'completed', run_metadata = coalesce(r.run_metadata, '{}') || $3
         WHERE r.tenant_id = $1 AND r.id = $2
-        RETURNING r)sql"};
+        RETURNING )sql" RUN_ROW};
     return written_row(update.run(tenant_id, run_id, result), memory);
 }
 
@@ -277,6 +283,7 @@ Datum complete_run(const core::Uuid& tenant_id, const core::Uuid& run_id, pg::Js
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_start_reconciliation) {
+    entry::require_tables();
     PreventCommandIfReadOnly("start_reconciliation()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto occurred_from = pg::argument<pg::OptionalTime>(fcinfo, 1, "occurred_from");
@@ -293,6 +300,7 @@ ATTRIBUTION_FUNCTION(attribution_start_reconciliation) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_fail_reconciliation) {
+    entry::require_tables();
     PreventCommandIfReadOnly("fail_reconciliation()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto run_id = pg::argument<core::Uuid>(fcinfo, 1, "reconciliation_run_id");
@@ -306,6 +314,7 @@ ATTRIBUTION_FUNCTION(attribution_fail_reconciliation) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_reconciliation_status) {
+    entry::require_tables();
     const auto tenant_id = pg::argument<std::optional<core::Uuid>>(fcinfo, 0, "tenant_id");
     pg::ResultRows rows(fcinfo);
     if (!tenant_id)

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/call.hpp"
 #include "pg/statement.hpp"
 
@@ -66,6 +67,7 @@ core::Uuid reverse(const core::Uuid& tenant_id, const core::Uuid& ledger_id) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_reverse_posting) {
+    entry::require_tables();
     PreventCommandIfReadOnly("reverse_posting()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto ledger_id = pg::argument<core::Uuid>(fcinfo, 1, "ledger_id");

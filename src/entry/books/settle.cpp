@@ -11,6 +11,7 @@
 
 #include "entry/books/reconciliation_run.hpp"
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/foreign_key.hpp"
@@ -159,6 +160,7 @@ std::uint64_t prune(const core::Uuid& tenant_id, pg::IntervalDatum older_than) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_settle) {
+    entry::require_tables();
     PreventCommandIfReadOnly("settle()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto run_id = pg::argument<core::Uuid>(fcinfo, 1, "reconciliation_run_id");
@@ -182,6 +184,7 @@ ATTRIBUTION_FUNCTION(attribution_settle) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_prune_tenant_settlements) {
+    entry::require_tables();
     PreventCommandIfReadOnly("prune_tenant_settlements()");
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     const auto older_than = pg::argument<pg::IntervalDatum>(fcinfo, 1, "older_than");
@@ -193,6 +196,7 @@ ATTRIBUTION_FUNCTION(attribution_prune_tenant_settlements) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_prune_settlements) {
+    entry::require_tables();
     // Row security chooses the tenants, as for every query of the caller's.
     static constinit pg::Statement<core::Uuid()> find_tenants{R"sql(
         SELECT t.id FROM attribution.tenants t)sql"};

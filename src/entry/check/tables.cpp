@@ -57,7 +57,7 @@ void look_up_tables(Tables& tables, Relation allocations) {
     tables.statements.discard();
     tables.cached.depend_on(tables.allocations);
     tables.events = pg::referenced_relation(allocations, "event_id",
-                                            pg::own_trigger_function("check_event_revenue"));
+                                            pg::internal_function("check_event_revenue"));
     tables.cached.depend_on(tables.events);
     tables.allocation = allocation_columns(allocations);
     Relation events = table_open(tables.events, AccessShareLock);
@@ -73,7 +73,7 @@ void look_up_tables(Tables& tables, Relation allocations) {
     table_close(events, AccessShareLock);
 
     const Oid ledger = pg::referencing_relation(allocations, "allocation_id",
-                                                pg::own_trigger_function("keep_ledger"));
+                                                pg::internal_function("keep_ledger"));
     if (OidIsValid(ledger))
         tables.cached.depend_on(ledger);
     tables.statements.write(tables.allocations, tables.events, ledger);
@@ -83,7 +83,7 @@ void look_up_event_table(EventTable& table, Relation events) {
     table.cached.depend_on(table.events);
     table.columns = event_columns(events);
     table.allocations = pg::referencing_relation(events, "event_id",
-                                                 pg::own_trigger_function("check_allocation_sum"));
+                                                 pg::internal_function("check_allocation_sum"));
     if (!OidIsValid(table.allocations))
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_TABLE_DEFINITION),

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/failure.hpp"
@@ -246,6 +247,7 @@ void store_dead_event(const Intaking& in) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_retry_dead_events) {
+    entry::require_tables();
     constexpr int max_rows = 10000;
     PreventCommandIfReadOnly("retry_dead_events()");
     const entry::Selection selection{
@@ -273,6 +275,7 @@ ATTRIBUTION_FUNCTION(attribution_retry_dead_events) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_discard_dead_events) {
+    entry::require_tables();
     PreventCommandIfReadOnly("discard_dead_events()");
     const auto tenant_id = pg::argument<std::optional<core::Uuid>>(fcinfo, 0, "tenant_id");
     const auto limit = pg::argument<std::optional<std::int32_t>>(fcinfo, 3, "limit_rows");
@@ -296,6 +299,7 @@ ATTRIBUTION_FUNCTION(attribution_discard_dead_events) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_prune_dead_events) {
+    entry::require_tables();
     // Planned for each call, like the query of a user: how much is deleted differs widely.
     pg::Statement<void(std::optional<pg::IntervalDatum>, std::optional<bool>)> prune(
         R"sql(

@@ -4,6 +4,7 @@
 
 #include "entry/check/validate.hpp"
 #include "entry/intake/redact.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/statement.hpp"
@@ -283,6 +284,7 @@ IngestResult ingest(const NewEvent& event, OverRefund over_refund) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_ingest_event) {
+    entry::require_tables();
     PreventCommandIfReadOnly("ingest_event()");
     const entry::NewEvent event = entry::read_event(fcinfo);
     SPI_connect();

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/statement.hpp"
@@ -178,6 +179,7 @@ constexpr const char* erase_sql = R"sql(
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_erase_personal_data) {
+    entry::require_tables();
     using Uuids = std::optional<pg::Opaque<UUIDARRAYOID>>;
     using Texts = std::optional<pg::Opaque<TEXTARRAYOID>>;
     // Planned for each call, like the query of a user: how much is erased differs widely.

@@ -4,6 +4,7 @@
 #include "entry/intake/dead_event.hpp"
 #include "entry/intake/intaking.hpp"
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/call.hpp"
 
 namespace attribution::entry {
@@ -47,6 +48,7 @@ Datum finish(FunctionCallInfo fcinfo, Intaking* in) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_ingest_webhook) {
+    entry::require_tables();
     PreventCommandIfReadOnly("ingest_webhook()");
     entry::Intaking in = entry::read_arguments(fcinfo, "payload");
     in.payload = entry::redacted_message(PG_GETARG_DATUM(3));
@@ -54,6 +56,7 @@ ATTRIBUTION_FUNCTION(attribution_ingest_webhook) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_ingest_webhook_text) {
+    entry::require_tables();
     PreventCommandIfReadOnly("ingest_webhook_text()");
     entry::Intaking in = entry::read_arguments(fcinfo, "body");
     entry::set_body(&in, pg::text_of(PG_GETARG_DATUM(3)));

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "entry/session/settings.hpp"
+#include "entry/tables/require_tables.hpp"
 #include "pg/columns.hpp"
 #include "pg/cache.hpp"
 #include "pg/call.hpp"
@@ -212,6 +213,7 @@ ATTRIBUTION_FUNCTION(attribution_check_tenant) {
 }
 
 ATTRIBUTION_FUNCTION(attribution_bind_tenant) {
+    entry::require_tables();
     static constinit pg::Statement<void(pg::NameDatum, core::Uuid)> bind{
         R"sql(
         INSERT INTO attribution.tenant_bindings AS b (role_name, tenant_id)
@@ -236,8 +238,8 @@ ATTRIBUTION_FUNCTION(attribution_bind_tenant) {
     PG_RETURN_VOID();
 }
 
-ATTRIBUTION_FUNCTION(attribution_forget_tenant_bindings) {
-    const TriggerData* trigger = pg::trigger_data(fcinfo, "forget_tenant_bindings");
+ATTRIBUTION_FUNCTION(attribution_forget_cached_rows) {
+    const TriggerData* trigger = pg::trigger_data(fcinfo, "forget_cached_rows");
     CacheInvalidateRelcache(trigger->tg_relation);
     PG_RETURN_DATUM(PointerGetDatum(nullptr));
 }
@@ -263,7 +265,7 @@ ATTRIBUTION_FUNCTION(attribution_keep_tenant_currency) {
     const Relation tenants = trigger->tg_relation;
     const TupleDesc columns = RelationGetDescr(tenants);
     const Oid events = pg::referencing_relation(tenants, "tenant_id",
-                                                pg::own_trigger_function("check_event_revenue"));
+                                                pg::internal_function("check_event_revenue"));
     if (!OidIsValid(events))
         PG_RETURN_DATUM(PointerGetDatum(nullptr));
     bool isnull;

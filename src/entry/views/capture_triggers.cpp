@@ -33,7 +33,7 @@ struct FoundTrigger {
 constexpr const char* find_triggers_sql = R"sql(
 SELECT t.tgrelid, t.tgfoid, t.tgtype::integer, t.tgenabled::text,
        CASE WHEN t.tgqual IS NOT NULL THEN
-           substring(replace(replace(pg_get_triggerdef(t.oid), '"', ''), 'attribution.', '')
+           substring(replace(replace(pg_get_triggerdef(t.oid), '"', ''), 'attribution_internal.', '')
                      FROM 'WHEN [(](.*)[)] EXECUTE ') END,
        t.tgattr::text <> '', t.tgoldtable IS NOT NULL, t.tgnewtable IS NOT NULL,
        format('%s %s %s %s', t.oid, t.xmin, t.ctid, t.tgenabled)
@@ -141,23 +141,23 @@ bool are_as_required(const pg::Rows<FoundTrigger>& triggers, const TrackedView& 
 } // namespace
 
 Capture describe_capture(const TrackedView& view) {
-    const Oid capture_function = pg::own_trigger_function(view.capture_function);
-    const Oid doubt_function = pg::own_trigger_function("doubt_view");
-    const Oid refresh_function = pg::own_trigger_function("notice_refresh");
+    const Oid capture_function = pg::internal_function(view.capture_function);
+    const Oid doubt_function = pg::internal_function("doubt_view");
+    const Oid refresh_function = pg::internal_function("notice_refresh");
     const Oid trigger_functions[] = {capture_function, doubt_function};
     const auto triggers = find_triggers.run(trigger_functions, view.name);
     const auto event_trigger = find_event_trigger.run(refresh_function).first();
     if (!event_trigger || !are_as_required(triggers, view, capture_function, doubt_function))
         return {.fault = trigger_fault, .description = nullptr};
     const Oid functions[] = {capture_function, doubt_function, refresh_function,
-                             pg::own_trigger_function("is_replicated_row")};
+                             pg::internal_function("is_replicated_row")};
     const FoundFunctions found = find_functions.run(pg::own_schema(), functions)[0];
     if (!found.are_ours)
         return {.fault = function_fault, .description = nullptr};
     StringInfoData description;
     initStringInfo(&description);
     appendStringInfo(&description, "%u %u:", pg::own_relation(view.name),
-                     pg::own_relation(view.log));
+                     pg::internal_relation(view.log));
     for (const FoundTrigger& trigger : triggers)
         appendStringInfo(&description, " %.*s,", static_cast<int>(trigger.identity.size()),
                          trigger.identity.data());

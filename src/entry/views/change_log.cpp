@@ -74,8 +74,8 @@ Relation open_log_to_append(const TrackedView& view) {
     memory.answer.ensure([&] {
         memory.needed_up_to = 0;
         memory.answer.depend_on(RelationGetRelid(log));
-        memory.answer.depend_on(pg::own_relation("refresh_state"));
-        memory.answer.depend_on(pg::own_relation("refresh_doubts"));
+        memory.answer.depend_on(pg::internal_relation("refresh_state"));
+        memory.answer.depend_on(pg::internal_relation("refresh_doubts"));
     });
     const BlockNumber limit = static_cast<BlockNumber>(change_log_limit_mb) * blocks_per_mb;
     const BlockNumber blocks = RelationGetNumberOfBlocks(log);

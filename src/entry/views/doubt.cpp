@@ -25,14 +25,14 @@ void doubt_table(const TriggerData* trigger) {
 /// refresh_state needs no doubt, because a view without a state is unknown.
 void doubt_refreshed(const RefreshMatViewStmt* refresh) {
     const Oid relation = RangeVarGetRelid(refresh->relation, NoLock, true);
-    const Oid doubts = pg::find_own_relation("refresh_doubts");
+    const Oid doubts = pg::find_internal_relation("refresh_doubts");
     if (!OidIsValid(relation) || !OidIsValid(doubts) || relation == view_in_refresh)
         return;
     if (relation == doubts)
         reset_raised_doubts();
     for (const TrackedView& view : tracked_views)
         if (relation == doubts || relation == pg::find_own_relation(view.name) ||
-            relation == pg::find_own_relation(view.log))
+            relation == pg::find_internal_relation(view.log))
             raise_doubt(view, DoubtKind::refreshed_by_hand,
                         psprintf("REFRESH MATERIALIZED VIEW was run on %s by hand",
                                  refresh->relation->relname));

@@ -24,9 +24,9 @@ constinit pg::Statement<Revenue(core::Uuid)> find_revenue{R"sql(
 SELECT m.tenant_id, m.total_revenue, m.total_revenue_cents, m.verified,
        extract(epoch FROM clock_timestamp() - s.refreshed_at), s.refreshed_at
 FROM attribution.mv_realtime_revenue m
-LEFT JOIN attribution.refresh_state s
+LEFT JOIN attribution_internal.refresh_state s
        ON s.view_name = 'mv_realtime_revenue'
-      AND NOT EXISTS (SELECT FROM attribution.refresh_doubts d
+      AND NOT EXISTS (SELECT FROM attribution_internal.refresh_doubts d
                       WHERE d.view_name = s.view_name AND d.kind = 'refreshed_by_hand')
 WHERE m.tenant_id = $1
 )sql"};

@@ -105,7 +105,7 @@ const char* lock_sources(const TrackedView& view) {
         table_close(table, NoLock);
     }
     for (const char* name : {view.log, "refresh_state", "refresh_doubts"})
-        LockRelationOid(pg::own_relation(name), RowExclusiveLock);
+        LockRelationOid(pg::internal_relation(name), RowExclusiveLock);
     return reason;
 }
 
@@ -164,10 +164,10 @@ Datum log_run(const Run& run) {
         std::string_view, std::string_view, std::optional<std::int64_t>, pg::Timestamptz,
         std::int64_t, std::string_view, std::optional<std::string_view>)>
         insert{R"sql(
-INSERT INTO attribution.refresh_log AS l
+INSERT INTO attribution_internal.refresh_log AS l
     (view_name, mode, rows_changed, started_at, elapsed_ms, outcome, error)
 VALUES ($1, $2, $3, $4, $5 * 0.001, $6, $7)
-RETURNING l
+RETURNING ROW(l.id, l.view_name, l.mode, l.rows_changed, l.started_at, l.elapsed_ms, l.outcome, l.error)
 )sql"};
     const MemoryContext caller_memory = CurrentMemoryContext;
     std::optional<std::string_view> error;

@@ -7,7 +7,7 @@ namespace attribution::entry {
 
 Relation open_stored(const char* name, std::span<const pg::Column> columns, pg::Cached& layout,
                      LOCKMODE lock) {
-    Relation relation = table_open(pg::own_relation(name), lock);
+    Relation relation = table_open(pg::internal_relation(name), lock);
     layout.ensure([&] {
         layout.depend_on(RelationGetRelid(relation));
         pg::check_columns(relation, columns);

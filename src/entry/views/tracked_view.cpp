@@ -35,7 +35,7 @@ constexpr const char* summary_tables[] = {"attribution_allocations", "attributio
 constexpr const char* summary_count_keys = R"sql(
 SELECT coalesce(sum(greatest(e.versions, 1)), 0)::bigint
 FROM (SELECT count(DISTINCT c.model_version) AS versions
-      FROM attribution.allocation_summary_changes c
+      FROM attribution_internal.allocation_summary_changes c
       GROUP BY c.tenant_id, c.event_id) e
 )sql";
 
@@ -175,7 +175,7 @@ constexpr RequiredTrigger status_triggers[] = {
 constexpr const char* status_tables[] = {"reconciliation_runs"};
 
 constexpr const char* status_count_keys = R"sql(
-SELECT count(DISTINCT c.tenant_id) FROM attribution.reconciliation_status_changes c
+SELECT count(DISTINCT c.tenant_id) FROM attribution_internal.reconciliation_status_changes c
 )sql";
 
 constexpr const char* status_differences = R"sql(

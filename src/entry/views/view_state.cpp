@@ -205,7 +205,7 @@ void record_state(const TrackedView& view, Snapshot snapshot, TimestampTz refres
     if (!ItemPointerIsValid(&place) && !may_be_new)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("refresh state of %s does not exist", view.name),
-                        errdetail("attribution.refresh_state was refreshed by hand.")));
+                        errdetail("attribution_internal.refresh_state was refreshed by hand.")));
     Datum values[std::size(state_columns)] = {};
     bool isnull[std::size(state_columns)] = {};
     values[state_view_name - 1] = CStringGetTextDatum(view.name);

@@ -1,0 +1,28 @@
+-- tables: the tables and views in schema attribution, which are no part of the extension. create_tables() makes what is
+-- missing of them, upgrade_tables() leads those of an older version to this one.
+
+CREATE FUNCTION attribution_internal.table_definitions() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $body$SELECT $definitions$
+@sql/tables@
+$definitions$::text$body$;
+COMMENT ON FUNCTION attribution_internal.table_definitions() IS
+'The statements that make the tables, views, triggers and policies in schema attribution, in their order: what create_tables() makes, and what a session expects to be there.';
+REVOKE ALL ON FUNCTION attribution_internal.table_definitions() FROM PUBLIC;
+
+CREATE FUNCTION attribution_internal.table_version() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '0.1.0';
+COMMENT ON FUNCTION attribution_internal.table_version() IS
+'The version of the tables that this version of the extension works with: the last one that changed them.';
+REVOKE ALL ON FUNCTION attribution_internal.table_version() FROM PUBLIC;
+
+CREATE FUNCTION attribution.create_tables(dry_run boolean DEFAULT false, OUT object text, OUT problem text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT
+    SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning
+    AS 'MODULE_PATHNAME', 'attribution_create_tables';
+COMMENT ON FUNCTION attribution.create_tables(boolean) IS
+'Makes what is missing of the tables of the extension: tables, columns, constraints, defaults, indexes, triggers and when they fire, policies, views, comments, rows of currencies and index_plan. What is there is left as it is, and so is what others have added. Returns one row for each thing that was missing, in the order of making; with dry_run only says so. For the owner of the tables. 42501 for others, 55000 while tables of an older version are there.';
+REVOKE ALL ON FUNCTION attribution.create_tables(boolean) FROM PUBLIC;

@@ -1,0 +1,48 @@
+// definitions: the statements that make the extension's tables, as the parser reads them.
+//
+// The one idea: sql/tables holds plain DDL, and the extension keeps its text as the result of
+// attribution_internal.table_definitions(). From the parse tree of each statement follows what it
+// makes, so one text serves three uses: create_tables() makes what is missing, its dry run says
+// what is missing, and a session knows what it must find.
+#pragma once
+
+#include <string_view>
+
+#include "pg/postgres.hpp"
+
+namespace attribution::entry {
+
+/// The statements in their order, in the memory context in which they were read.
+struct Definitions {
+    const char* sql;
+    List* statements; // of RawStmt
+};
+
+Definitions read_definitions();
+
+/// The text of one of them, without what ends it; palloc'd.
+const char* definition_text(const Definitions& definitions, const RawStmt* statement);
+
+/// True when the two reads would give the same: the function has not been replaced since.
+struct DefinitionsVersion {
+    TransactionId xmin;
+    ItemPointerData tid;
+};
+DefinitionsVersion definitions_version();
+bool operator==(const DefinitionsVersion& left, const DefinitionsVersion& right);
+
+/// The version of the tables that the extension works with; palloc'd.
+const char* expected_table_version();
+
+/// Calls visit(relation, constraint) for each named constraint of a table's statement.
+template <class Visit>
+void for_each_constraint(const CreateStmt* table, Visit visit) {
+    ListCell* cell;
+    foreach (cell, table->tableElts) {
+        auto* element = static_cast<Node*>(lfirst(cell));
+        if (IsA(element, Constraint) && castNode(Constraint, element)->conname != nullptr)
+            visit(castNode(Constraint, element));
+    }
+}
+
+} // namespace attribution::entry
