@@ -128,7 +128,7 @@ writes_are_refused() {
     is "$(ask "SELECT name, public.state_of(call) FROM public.calls WHERE NOT is_volatile AND public.state_of(call) ~ '^(25|XX|0A|55|57)' ORDER BY 1")" '' \
         'no function that reads is refused'
     is "$(ask "SELECT string_agg(DISTINCT name, ' ' ORDER BY name) FROM public.calls WHERE is_volatile AND public.state_of(call) <> '25006'")" \
-        'attribution.check_index_plan attribution.conservation attribution.index_obstacle attribution.lock_planned attribution.uuid_v7' \
+        'attribution.check_index_plan attribution.conservation attribution.uuid_v7' \
         'every function that writes is refused as read-only'
     is "$(ask "SELECT count(*) > 20 FROM public.calls WHERE is_volatile AND public.state_of(call) = '25006'")" t 'which are many'
     is "$(psql -XqAt -c '\set VERBOSITY verbose' -c "CALL attribution.allocate_events($a, 'm')" -c 'CALL attribution.refresh_all()' 2>&1 | grep -c '25006')" 2 'as are procedures that commit'
