@@ -17,6 +17,30 @@ COMMENT ON FUNCTION attribution_internal.table_version() IS
 'The version of the tables that this version of the extension works with: the last one that changed them.';
 REVOKE ALL ON FUNCTION attribution_internal.table_version() FROM PUBLIC;
 
+-- Parsing the definitions takes a session milliseconds; reading these rows takes next to nothing.
+CREATE FUNCTION attribution_internal.parse_required_pieces(OUT kind text, OUT table_name name, OUT piece_name name)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE STRICT
+    AS 'MODULE_PATHNAME', 'attribution_parse_required_pieces';
+COMMENT ON FUNCTION attribution_internal.parse_required_pieces() IS
+'The tables, keys and triggers of table_definitions(), and the version of the tables: the rows of required_pieces.';
+REVOKE ALL ON FUNCTION attribution_internal.parse_required_pieces() FROM PUBLIC;
+CREATE TABLE attribution_internal.required_pieces (
+    kind       text NOT NULL,
+    table_name name NOT NULL,
+    piece_name name NOT NULL,
+    CONSTRAINT required_pieces_kind CHECK (kind IN ('version', 'table', 'constraint', 'trigger'))
+);
+COMMENT ON TABLE attribution_internal.required_pieces IS
+'What a session must find before a function works: see parse_required_pieces(), which fills it when the extension is created or updated. Not dumped.';
+COMMENT ON COLUMN attribution_internal.required_pieces.kind IS 'version, table, constraint (but no CHECK) or trigger.';
+COMMENT ON COLUMN attribution_internal.required_pieces.table_name IS 'The table in schema attribution.';
+COMMENT ON COLUMN attribution_internal.required_pieces.piece_name IS 'The constraint or trigger; of a table its name again; of the version what it is.';
+INSERT INTO attribution_internal.required_pieces SELECT p.kind, p.table_name, p.piece_name FROM attribution_internal.parse_required_pieces() p;
+CREATE TRIGGER forget_cached_rows AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON attribution_internal.required_pieces
+    FOR EACH STATEMENT EXECUTE FUNCTION attribution_internal.forget_cached_rows();
+ALTER TABLE attribution_internal.required_pieces ENABLE ALWAYS TRIGGER forget_cached_rows;
+
 CREATE FUNCTION attribution.create_tables(dry_run boolean DEFAULT false, OUT object text, OUT problem text)
     RETURNS SETOF record
     LANGUAGE c VOLATILE CALLED ON NULL INPUT
