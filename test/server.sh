@@ -25,6 +25,7 @@
 #
 # Read:  PG_CONFIG (which PostgreSQL), CXX, WERROR, TMPDIR, ATTRIBUTION_DATA, ATTRIBUTION_NO_INSTALL=1
 #        (trust that every package is there),
+#        ATTRIBUTION_BUILT (a directory that gets what is installed, and from which prefix_add takes it),
 #        ATTRIBUTION_SERVER_ENV (words NAME=VALUE: variables of the server only).
 # Set:   ATTRIBUTION_ROOT, ATTRIBUTION_SERVER_SH, ATTRIBUTION_TMP, ATTRIBUTION_DATA ('' if there is
 #        none), PG_CONFIG, PG_MAJOR, PG_BIN; by server_start PGHOST PGPORT PGUSER PGDATABASE PATH.
@@ -274,6 +275,34 @@ prefix_make() {
     make_tmp
     [ -n "${PG_BIN:-}" ] && [ -d "$PG_BIN" ] && return 0
     find_postgres
+    prefix_fill
+    build
+    prefix_install
+    if [ -n "${ATTRIBUTION_BUILT:-}" ]; then step build_locked install DESTDIR="$ATTRIBUTION_BUILT" >"$(log_file built)" 2>&1; fi
+    PG_BIN=$prefix_bin
+    export PG_BIN PATH="$PG_BIN:$PATH"
+}
+
+# prefix_add PG_CONFIG: another PostgreSQL in the prefix, with the extension in it; prefix_bin is where its programs
+# are. It is built beside the tree, unless a run before it has left what it installed in ATTRIBUTION_BUILT.
+prefix_add() {
+    local PG_CONFIG=$1 PG_MAJOR tree
+    PG_MAJOR=$(major_of "$("$1" --version)")
+    tree=$ATTRIBUTION_TMP/tree.$PG_MAJOR
+    prefix_fill
+    if [ -n "${ATTRIBUTION_BUILT:-}" ] && compgen -G "$ATTRIBUTION_BUILT$("$1" --pkglibdir)/attribution*.so" >/dev/null; then
+        cp -a --remove-destination "$ATTRIBUTION_BUILT/." "$ATTRIBUTION_TMP"
+        return
+    fi
+    mkdir "$tree"
+    tar --create --directory "$ATTRIBUTION_ROOT" --exclude=./.git --exclude=./build --exclude='*.o' --exclude='*.so' . | tar --extract --directory "$tree"
+    local ATTRIBUTION_ROOT=$tree
+    build
+    prefix_install
+}
+
+# Puts the server of PG_CONFIG into the prefix, all but the extension. prefix_bin is where its programs are.
+prefix_fill() {
     local t=$ATTRIBUTION_TMP bin lib share
     bin=$("$PG_CONFIG" --bindir) lib=$("$PG_CONFIG" --pkglibdir) share=$("$PG_CONFIG" --sharedir)
     [ -x "$bin/postgres" ] || die "no server beside $PG_CONFIG: install postgresql-$PG_MAJOR"
@@ -282,10 +311,7 @@ prefix_make() {
     link_entries "$lib" "$t$lib"
     link_entries "$share" "$t$share"
     link_entries "$share/extension" "$t$share/extension"
-    build
-    prefix_install
-    PG_BIN=$t$bin
-    export PG_BIN PATH="$PG_BIN:$PATH"
+    prefix_bin=$t$bin
 }
 
 # Links all but directories that are there already and what an installed version of ours left.
@@ -293,7 +319,7 @@ link_entries() {
     local entry name
     for entry in "$1"/*; do
         name=${entry##*/}
-        case $name in attribution.so|attribution.control|attribution--*) continue ;; esac
+        case $name in attribution*.so|attribution.control|attribution--*) continue ;; esac
         [ -e "$2/$name" ] || ln -s "$entry" "$2/$name"
     done
 }
