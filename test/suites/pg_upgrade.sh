@@ -56,7 +56,7 @@ SQL
 
 # Without texts that a later version prints in another way, and rights and constraints that it has in addition.
 state_of_any_major() {
-    state | sed -E '/^(view|function) /d; /^constraint .* NOT NULL [a-z_A-Z" ]+$/d; s/,MAINTAIN\*?//'
+    { state || true; } | sed -E '/^(view|function) /d; /^constraint .* NOT NULL [a-z_A-Z" ]+$/d; s/,MAINTAIN\*?//'
 }
 
 # upgrade MAJOR copy|link
