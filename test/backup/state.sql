@@ -37,7 +37,7 @@ SELECT 'function', p.oid::regprocedure, p.proowner::regrole, md5(pg_get_function
 WHERE p.pronamespace IN (SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('attribution', 'attribution_internal', 'public'))
 ORDER BY p.oid::regprocedure::text;
 SELECT 'comment', o.identity, c.description FROM pg_description c, pg_identify_object(c.classoid, c.objoid, c.objsubid) o
-WHERE o.identity LIKE '%attribution%' OR o.identity LIKE '%public.%' ORDER BY o.identity, o.type;
+WHERE c.objoid >= 16384 AND (o.identity LIKE '%attribution%' OR o.identity LIKE '%public.%') ORDER BY o.identity, o.type;
 
 -- Rights. Where nothing was granted they are the default ones.
 SELECT 'right', a.what, CASE WHEN x.grantee = 0 THEN 'public' ELSE x.grantee::regrole::text END,
