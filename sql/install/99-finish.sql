@@ -36,3 +36,4 @@ BEGIN
     END IF;
 END;
 $$;
+SELECT attribution_internal.record_parts();
