@@ -4,7 +4,7 @@
 -- in it. So the extension writes down what its parts are when its script has made them; what differs from that is lost.
 
 CREATE FUNCTION attribution_internal.parts_now(
-    OUT object text, OUT aspect text, OUT value text, OUT way_there text, OUT way_back text) RETURNS SETOF record
+    OUT object text, OUT stands_on text, OUT aspect text, OUT value text, OUT way_there text, OUT way_back text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     SET quote_all_identifiers = off -- definitions are compared as text
@@ -17,13 +17,13 @@ AS $$
         WHERE e.extname = 'attribution'
     ), relation AS (
         SELECT p.*, c.* FROM part p JOIN pg_class c ON p.classid = 'pg_class'::regclass AND c.oid = p.objid
-    ), found (classid, objid, objsubid, aspect, value, way_there, way_back) AS (
-        SELECT classid, objid, 0, 'definition', '',
-               format('Give it back its name and schema, and ALTER EXTENSION attribution ADD %s %s', type, identity),
+    ), found (stands_on, classid, objid, objsubid, aspect, value, way_there, way_back) AS (
+        SELECT NULL, classid, objid, 0, 'definition', '',
+               format('ALTER EXTENSION attribution ADD %s %s', type, identity),
                format('ALTER EXTENSION attribution DROP %s %s', type, identity)
         FROM part
     UNION ALL
-        SELECT p.classid, p.objid, 0, 'owner', CASE WHEN r.rolsuper THEN 'a superuser' ELSE r.rolname END,
+        SELECT NULL, p.classid, p.objid, 0, 'owner', CASE WHEN r.rolsuper THEN 'a superuser' ELSE r.rolname END,
                format('ALTER %s %s OWNER TO %I', p.type, p.identity, p.owner), NULL
         FROM part p
         LEFT JOIN pg_proc f ON p.classid = 'pg_proc'::regclass AND f.oid = p.objid
@@ -32,7 +32,7 @@ AS $$
         LEFT JOIN pg_event_trigger t ON p.classid = 'pg_event_trigger'::regclass AND t.oid = p.objid
         JOIN pg_roles r ON r.oid = coalesce(f.proowner, c.relowner, n.nspowner, t.evtowner)
     UNION ALL -- functions and procedures
-        SELECT p.classid, p.objid, 0, o.aspect, o.value, format('ALTER %s %s %s', p.type, p.identity, o.clause), NULL
+        SELECT NULL, p.classid, p.objid, 0, o.aspect, o.value, format('ALTER %s %s %s', p.type, p.identity, o.clause), NULL
         FROM part p JOIN pg_proc f ON p.classid = 'pg_proc'::regclass AND f.oid = p.objid,
         LATERAL (VALUES
             ('cost', f.procost::text, 'COST ' || f.procost),
@@ -47,11 +47,12 @@ AS $$
              'PARALLEL ' || CASE f.proparallel WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END)
         ) AS o (aspect, value, clause)
     UNION ALL
-        SELECT p.classid, p.objid, 0, 'body', md5(concat_ws(' ', f.prosrc, f.probin)),
-               'Make a function of your own of it, under another name, and the extension''s again', NULL
+        SELECT NULL, p.classid, p.objid, 0, 'body',
+               md5(concat_ws(' ', f.prosrc, f.probin, pg_get_function_sqlbody(f.oid), pg_get_function_arguments(f.oid), pg_get_function_result(f.oid))),
+               pg_get_functiondef(f.oid), NULL
         FROM part p JOIN pg_proc f ON p.classid = 'pg_proc'::regclass AND f.oid = p.objid
     UNION ALL
-        SELECT p.classid, p.objid, 0, 'setting ' || s.name, s.value,
+        SELECT NULL, p.classid, p.objid, 0, 'setting ' || s.name, s.value,
                format('ALTER %s %s SET %s TO %s', p.type, p.identity, s.name,
                       CASE s.name WHEN 'search_path' THEN s.value ELSE quote_literal(s.value) END),
                format('ALTER %s %s RESET %s', p.type, p.identity, s.name)
@@ -59,11 +60,11 @@ AS $$
         unnest(f.proconfig) AS c (setting),
         LATERAL (SELECT split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)) AS s (name, value)
     UNION ALL
-        SELECT p.classid, p.objid, 0, 'firing', t.evtenabled::text,
+        SELECT NULL, p.classid, p.objid, 0, 'firing', t.evtenabled::text,
                format('ALTER EVENT TRIGGER %s ENABLE ALWAYS', p.identity), NULL
         FROM part p JOIN pg_event_trigger t ON p.classid = 'pg_event_trigger'::regclass AND t.oid = p.objid
     UNION ALL -- tables and materialized views
-        SELECT r.classid, r.objid, 0, o.aspect, o.value, format('ALTER TABLE %s %s', r.identity, o.clause), NULL
+        SELECT NULL, r.classid, r.objid, 0, o.aspect, o.value, format('ALTER TABLE %s %s', r.identity, o.clause), NULL
         FROM relation r,
         LATERAL (VALUES
             ('row security', r.relrowsecurity::text, CASE WHEN r.relrowsecurity THEN 'ENABLE' ELSE 'DISABLE' END || ' ROW LEVEL SECURITY'),
@@ -73,17 +74,17 @@ AS $$
         ) AS o (aspect, value, clause)
         WHERE r.relkind IN ('r', 'm')
     UNION ALL
-        SELECT r.classid, r.objid, 0, 'option ' || split_part(o, '=', 1), split_part(o, '=', 2),
+        SELECT NULL, r.classid, r.objid, 0, 'option ' || split_part(o, '=', 1), split_part(o, '=', 2),
                format('ALTER TABLE %s SET (%s)', r.identity, o),
                format('ALTER TABLE %s RESET (%s)', r.identity, split_part(o, '=', 1))
         FROM relation r, unnest(r.reloptions) AS o
     UNION ALL
-        SELECT r.classid, r.objid, a.attnum, 'definition', format_type(a.atttypid, a.atttypmod),
+        SELECT r.type || ' ' || r.identity, r.classid, r.objid, a.attnum, 'definition', format_type(a.atttypid, a.atttypmod),
                format('ALTER TABLE %s ADD COLUMN %I %s', r.identity, a.attname, format_type(a.atttypid, a.atttypmod)),
                format('ALTER TABLE %s DROP COLUMN %I', r.identity, a.attname)
         FROM relation r JOIN pg_attribute a ON a.attrelid = r.objid AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
-        SELECT r.classid, r.objid, a.attnum, o.aspect, o.value, format('ALTER TABLE %s ALTER %I %s', r.identity, a.attname, o.clause), NULL
+        SELECT r.type || ' ' || r.identity, r.classid, r.objid, a.attnum, o.aspect, o.value, format('ALTER TABLE %s ALTER %I %s', r.identity, a.attname, o.clause), NULL
         FROM relation r
         JOIN pg_attribute a ON a.attrelid = r.objid AND a.attnum > 0 AND NOT a.attisdropped
         JOIN pg_type t ON t.oid = a.atttypid
@@ -96,41 +97,41 @@ AS $$
              CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END)
         ) AS o (aspect, value, clause)
     UNION ALL -- what stands on them
-        SELECT 'pg_class'::regclass, i.indexrelid, 0, 'definition', pg_get_indexdef(i.indexrelid),
+        SELECT r.type || ' ' || r.identity, 'pg_class'::regclass, i.indexrelid, 0, 'definition', pg_get_indexdef(i.indexrelid),
                pg_get_indexdef(i.indexrelid), format('DROP INDEX %s', i.indexrelid::regclass)
         FROM relation r JOIN pg_index i ON i.indrelid = r.objid
         WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = r.objid)
     UNION ALL -- NOT NULL is a constraint from 18 on: columns say it
-        SELECT 'pg_constraint'::regclass, k.oid, 0, 'definition', pg_get_constraintdef(k.oid),
+        SELECT r.type || ' ' || r.identity, 'pg_constraint'::regclass, k.oid, 0, 'definition', pg_get_constraintdef(k.oid),
                format('ALTER TABLE %s ADD CONSTRAINT %I %s', r.identity, k.conname, pg_get_constraintdef(k.oid)),
                format('ALTER TABLE %s DROP CONSTRAINT %I', r.identity, k.conname)
         FROM relation r JOIN pg_constraint k ON k.conrelid = r.objid AND k.contype <> 'n'
     UNION ALL
-        SELECT 'pg_trigger'::regclass, t.oid, 0, 'definition', pg_get_triggerdef(t.oid), pg_get_triggerdef(t.oid),
+        SELECT r.type || ' ' || r.identity, 'pg_trigger'::regclass, t.oid, 0, 'definition', pg_get_triggerdef(t.oid), pg_get_triggerdef(t.oid),
                format('DROP TRIGGER %I ON %s', t.tgname, r.identity)
         FROM relation r JOIN pg_trigger t ON t.tgrelid = r.objid AND NOT t.tgisinternal
     UNION ALL
-        SELECT 'pg_rewrite'::regclass, w.oid, 0, 'definition', pg_get_ruledef(w.oid), pg_get_ruledef(w.oid),
+        SELECT r.type || ' ' || r.identity, 'pg_rewrite'::regclass, w.oid, 0, 'definition', pg_get_ruledef(w.oid), pg_get_ruledef(w.oid),
                format('DROP RULE %I ON %s', w.rulename, r.identity)
         FROM relation r JOIN pg_rewrite w ON w.ev_class = r.objid AND w.rulename <> '_RETURN'
     UNION ALL
-        SELECT 'pg_policy'::regclass, p.oid, 0, 'definition', '', NULL, format('DROP POLICY %I ON %s', p.polname, r.identity)
+        SELECT r.type || ' ' || r.identity, 'pg_policy'::regclass, p.oid, 0, 'definition', '', NULL, format('DROP POLICY %I ON %s', p.polname, r.identity)
         FROM relation r JOIN pg_policy p ON p.polrelid = r.objid
     UNION ALL
-        SELECT 'pg_statistic_ext'::regclass, s.oid, 0, 'definition', pg_get_statisticsobjdef(s.oid), pg_get_statisticsobjdef(s.oid),
+        SELECT r.type || ' ' || r.identity, 'pg_statistic_ext'::regclass, s.oid, 0, 'definition', pg_get_statisticsobjdef(s.oid), pg_get_statisticsobjdef(s.oid),
                format('DROP STATISTICS %I.%I', s.stxnamespace::regnamespace::name, s.stxname)
         FROM relation r JOIN pg_statistic_ext s ON s.stxrelid = r.objid
     UNION ALL
-        SELECT 'pg_publication_rel'::regclass, l.oid, 0, 'definition', '', NULL,
+        SELECT r.type || ' ' || r.identity, 'pg_publication_rel'::regclass, l.oid, 0, 'definition', '', NULL,
                format('ALTER PUBLICATION %I DROP TABLE %s', p.pubname, r.identity)
         FROM relation r JOIN pg_publication_rel l ON l.prrelid = r.objid JOIN pg_publication p ON p.oid = l.prpubid
     )
-    SELECT i.type || ' ' || i.identity, f.aspect, f.value, f.way_there, f.way_back
+    SELECT i.type || ' ' || i.identity, f.stands_on, f.aspect, f.value, f.way_there, f.way_back
     FROM found f, pg_identify_object(f.classid, f.objid, f.objsubid) AS i
 UNION ALL
-    SELECT i.type || ' ' || i.identity, t.aspect, t.value,
+    SELECT i.type || ' ' || i.identity, f.stands_on, t.aspect, t.value,
            format('%s %s %s IS %L', t.command, w.word, i.identity, t.value), format('%s %s %s IS NULL', t.command, w.word, i.identity)
-    FROM (SELECT DISTINCT classid, objid FROM found) AS f
+    FROM (SELECT DISTINCT stands_on, classid, objid FROM found WHERE objsubid = 0 AND aspect = 'definition') AS f
     JOIN (
         SELECT classoid, objoid, objsubid, 'comment', description, 'COMMENT ON' FROM pg_description
         UNION ALL
@@ -145,6 +146,7 @@ REVOKE ALL ON FUNCTION attribution_internal.parts_now() FROM PUBLIC;
 
 CREATE TABLE attribution_internal.parts_as_made (
     object    text NOT NULL,
+    stands_on text,
     aspect    text NOT NULL,
     value     text NOT NULL,
     way_there text,
@@ -152,6 +154,7 @@ CREATE TABLE attribution_internal.parts_as_made (
 );
 COMMENT ON TABLE attribution_internal.parts_as_made IS 'What the parts of the extension were when its script had made them: what a restore brings. Not dumped.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.object IS 'Type and identity, as pg_identify_object says them in every language.';
+COMMENT ON COLUMN attribution_internal.parts_as_made.stands_on IS 'The table that it is a column, an index, a trigger or the like of; NULL for parts themselves.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.aspect IS 'Which of its properties; definition: that it exists at all.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.value IS 'Its value, as text that every version of PostgreSQL prints alike.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.way_there IS 'The command that gives it this value again.';
@@ -161,8 +164,8 @@ CREATE FUNCTION attribution_internal.record_parts() RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
     DELETE FROM attribution_internal.parts_as_made;
-    INSERT INTO attribution_internal.parts_as_made (object, aspect, value, way_there)
-    SELECT object, aspect, value, way_there FROM attribution_internal.parts_now();
+    INSERT INTO attribution_internal.parts_as_made (object, stands_on, aspect, value, way_there)
+    SELECT object, stands_on, aspect, value, way_there FROM attribution_internal.parts_now();
 $$;
 COMMENT ON FUNCTION attribution_internal.record_parts() IS
 'Writes down what the parts of the extension are. The last statement of its script, and of each script that leads to another version.';
@@ -177,30 +180,51 @@ AS $$
 DECLARE
     tables_schema oid := to_regnamespace('attribution');
 BEGIN
-    -- Parts of the extension that are not as it made them. Of an object that is only here or only there no more is said
-    -- than that.
+    -- Parts of the extension that are not as it made them. Of what is only here or only there no more is said than that,
+    -- and nothing of what stands on it.
     RETURN QUERY
     WITH now AS (
         SELECT * FROM attribution_internal.parts_now()
-    ), here AS (
+    ), in_both AS (
         SELECT object FROM now WHERE aspect = 'definition'
-    ), there AS (
+        INTERSECT
         SELECT object FROM attribution_internal.parts_as_made WHERE aspect = 'definition'
     )
     SELECT object,
            CASE
+               WHEN aspect = 'body' THEN 'has another body; a restore brings back the one that the extension made'
                WHEN aspect <> 'definition' THEN
                    format('%s is %s; a restore brings %s', aspect, coalesce(quote_literal(n.value), 'not set'), coalesce(quote_literal(m.value), 'none'))
                WHEN m.value IS NULL THEN 'is a part of the extension or stands on one, but was not made by it; no dump has it'
-               WHEN n.value IS NULL THEN 'is not a part of the extension any more; a restore brings it back'
+               WHEN n.value IS NULL THEN 'was a part of the extension, and is none any more, or has another name or schema; a restore brings it back'
                ELSE 'is defined in another way; a restore brings back what the extension made'
            END,
            coalesce(m.way_there, n.way_back),
            NULL
     FROM now n FULL JOIN attribution_internal.parts_as_made m USING (object, aspect)
     WHERE n.value IS DISTINCT FROM m.value
-      AND (aspect = 'definition'
-           OR (object IN (SELECT object FROM here)) = (object IN (SELECT object FROM there)));
+      AND (aspect = 'definition' OR object IN (SELECT object FROM in_both))
+      AND (coalesce(n.stands_on, m.stands_on) IS NULL OR coalesce(n.stands_on, m.stands_on) IN (SELECT object FROM in_both));
+
+    -- A dump has the grants that are not among the initial ones of a part, which are those it had when it became one.
+    RETURN QUERY
+    SELECT i.type || ' ' || i.identity,
+           format('had a grant to %s when it became a part of the extension; no dump has it', string_agg(DISTINCT quote_ident(r.rolname), ', ')),
+           format('%s; ALTER EXTENSION attribution DROP %s; ALTER EXTENSION attribution ADD %2$s; %s',
+                  string_agg(format('REVOKE ALL ON %s %s FROM %I', k.kind, i.identity, r.rolname), '; '),
+                  i.type || ' ' || i.identity,
+                  string_agg(format('GRANT %s ON %s %s TO %I', a.privilege_type, k.kind, i.identity, r.rolname), '; ')),
+           NULL
+    FROM pg_init_privs p
+    JOIN pg_depend d ON d.classid = p.classoid AND d.objid = p.objoid AND d.deptype = 'e'
+    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'attribution',
+    pg_identify_object(p.classoid, p.objoid, 0) AS i,
+    LATERAL (SELECT CASE WHEN p.classoid = 'pg_class'::regclass THEN 'TABLE' ELSE i.type END) AS k (kind),
+    aclexplode(p.initprivs) AS a
+    JOIN pg_roles r ON r.oid = a.grantee
+    WHERE p.objsubid = 0 AND a.grantee <> a.grantor
+      AND EXISTS (SELECT FROM attribution_internal.parts_as_made AS m WHERE m.object = i.type || ' ' || i.identity)
+    GROUP BY i.type, i.identity;
 
     -- Tables, views and functions that became parts of another extension.
     RETURN QUERY
@@ -225,12 +249,15 @@ BEGIN
     FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner AND NOT o.rolsuper, pg_extension e
     WHERE n.oid = tables_schema AND e.extname = 'attribution';
     RETURN QUERY
-    SELECT 'table ' || c.oid::regclass,
+    SELECT i.type || ' ' || i.identity,
            format('belongs to role %s, which is no superuser; after a restore the functions belong to a superuser and refuse its tables',
                   quote_ident(o.rolname)),
-           format('ALTER TABLE %s OWNER TO %I', c.oid::regclass, pg_get_userbyid(e.extowner)), NULL
-    FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner AND NOT o.rolsuper, pg_extension e
-    WHERE c.relnamespace = tables_schema AND c.relkind IN ('r', 'p') AND e.extname = 'attribution';
+           format('ALTER TABLE %s OWNER TO %I', i.identity, pg_get_userbyid(e.extowner)), NULL
+    FROM regexp_matches(attribution_internal.table_definitions(), '^CREATE (?:TABLE|VIEW|MATERIALIZED VIEW) attribution\.(\w+)', 'gn') AS m
+    JOIN pg_class c ON c.relnamespace = tables_schema AND c.relname = m[1]
+    JOIN pg_roles o ON o.oid = c.relowner AND NOT o.rolsuper
+    JOIN pg_extension e ON e.extname = 'attribution',
+    pg_identify_object('pg_class'::regclass, c.oid, 0) AS i;
 
     -- Tables whose rows are not where one looks for them.
     RETURN QUERY
@@ -249,7 +276,7 @@ BEGIN
     -- What pg_dump leaves out of a table's definition.
     RETURN QUERY
     SELECT 'index ' || i.indexrelid::regclass, 'is not valid; no dump has it',
-           format('REINDEX INDEX CONCURRENTLY %s, or DROP INDEX %1$s', i.indexrelid::regclass), NULL
+           format('REINDEX INDEX CONCURRENTLY %s', i.indexrelid::regclass), NULL
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
     WHERE c.relnamespace = tables_schema AND NOT i.indisvalid AND c.relkind IN ('r', 'm')
     UNION ALL
@@ -264,7 +291,7 @@ BEGIN
     -- Functions of others that run while rows are restored, with an empty search_path, and name something without its
     -- schema. pg_depend does not know what a body in a string names: its words are compared with what there is.
     RETURN QUERY
-    WITH RECURSIVE called AS (
+    WITH called AS (
         SELECT d.refobjid AS oid
         FROM pg_depend d
         LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid AND k.contype = 'c'
@@ -279,10 +306,11 @@ BEGIN
                    SELECT FROM pg_depend s JOIN pg_class r ON s.refclassid = 'pg_class'::regclass AND r.oid = s.refobjid
                    WHERE s.classid = 'pg_rewrite'::regclass AND s.objid = w.oid AND r.relnamespace = tables_schema))
     ), named AS (
-        SELECT p.proname AS name FROM pg_proc p WHERE p.pronamespace <> 'pg_catalog'::regnamespace
+        SELECT p.proname AS name, p.pronamespace::regnamespace::text AS schema
+        FROM pg_proc p WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
         UNION
-        SELECT c.relname FROM pg_class c
-        WHERE c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        SELECT c.relname, c.relnamespace::regnamespace::text FROM pg_class c
+        WHERE c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
     ), word AS (
         SELECT p.oid, m[1] AS name
         FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('internal', 'c'),
@@ -294,7 +322,7 @@ BEGIN
     SELECT i.type || ' ' || i.identity,
            format('names %s without a schema and runs while rows are restored, with an empty search_path, where it is not found',
                   string_agg(DISTINCT quote_ident(w.name), ', ')),
-           format('ALTER %s %s SET search_path = ...', i.type, i.identity), NULL
+           format('ALTER %s %s SET search_path = pg_catalog, %s, pg_temp', i.type, i.identity, string_agg(DISTINCT n.schema, ', ')), NULL
     FROM word w JOIN named n ON n.name = w.name, pg_identify_object('pg_proc'::regclass, w.oid, 0) AS i
     GROUP BY i.type, i.identity;
 
