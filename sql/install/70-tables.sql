@@ -3,6 +3,7 @@
 
 CREATE FUNCTION attribution_internal.table_definitions() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $body$SELECT $definitions$
 @sql/tables@
 $definitions$::text$body$;
@@ -12,6 +13,7 @@ REVOKE ALL ON FUNCTION attribution_internal.table_definitions() FROM PUBLIC;
 
 CREATE FUNCTION attribution_internal.table_version() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     RETURN '0.1.0';
 COMMENT ON FUNCTION attribution_internal.table_version() IS
 'The version of the tables that this version of the extension works with: the last one that changed them.';
@@ -48,5 +50,5 @@ CREATE FUNCTION attribution.create_tables(dry_run boolean DEFAULT false, OUT obj
     SET client_min_messages = warning
     AS 'MODULE_PATHNAME', 'attribution_create_tables';
 COMMENT ON FUNCTION attribution.create_tables(boolean) IS
-'Makes what is missing of the tables of the extension: tables, columns, constraints, defaults, indexes, triggers and when they fire, policies, views, comments, rows of currencies and index_plan. What is there is left as it is, and so is what others have added. Returns one row for each thing that was missing, in the order of making; with dry_run only says so. For the owner of the tables. 42501 for others, 55000 while tables of an older version are there.';
+'Makes what is missing of the tables of the extension: tables, columns, constraints, defaults, indexes, triggers and when they fire, policies, views, comments, rows of currencies and index_plan. What is there is left as it is, and so is what others have added. Returns one row for each thing that was missing, in the order of making; with dry_run only says so. For the owner of the tables. 22004 NULL argument, 42501 for others, 55000 while tables of an older version are there.';
 REVOKE ALL ON FUNCTION attribution.create_tables(boolean) FROM PUBLIC;

@@ -209,7 +209,7 @@ void check_version(const char* found, const char* expected) {
 
 /// Looks at the catalogs; takes no lock on the tables of tenants, so it waits for nobody who
 /// changes them.
-void look_up_tables() {
+void look_up_pieces() {
     check_library_version();
     const Required required = read_required();
     bool is_any_there = false;
@@ -247,7 +247,7 @@ void require_tables() {
     const MemoryContext scratch =
         AllocSetContextCreate(CurrentMemoryContext, "attribution tables", ALLOCSET_SMALL_SIZES);
     const MemoryContext before = MemoryContextSwitchTo(scratch);
-    tables_cache.ensure(look_up_tables);
+    tables_cache.ensure(look_up_pieces);
     MemoryContextSwitchTo(before);
     MemoryContextDelete(scratch);
 }
