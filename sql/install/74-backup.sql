@@ -7,7 +7,9 @@ CREATE FUNCTION attribution_internal.parts_now(
     OUT object text, OUT stands_on text, OUT aspect text, OUT value text, OUT way_there text, OUT way_back text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET quote_all_identifiers = off -- definitions are compared as text
+    SET quote_all_identifiers = off -- definitions are compared as text, and costs
+    SET extra_float_digits = 1
+    SET standard_conforming_strings = on
 AS $$
     WITH part AS (
         SELECT d.classid, d.objid, i.type, i.identity, pg_get_userbyid(e.extowner) AS owner
@@ -138,7 +140,10 @@ UNION ALL
         SELECT classoid, objoid, objsubid, 'security label of ' || provider, label, format('SECURITY LABEL FOR %I ON', provider) FROM pg_seclabel
     ) AS t (classid, objid, objsubid, aspect, value, command) USING (classid, objid),
     pg_identify_object(t.classid, t.objid, t.objsubid) AS i,
-    LATERAL (SELECT upper(regexp_replace(i.type, '^(table|view|materialized view) (column|constraint)$| object$', '\2'))) AS w (word)
+    LATERAL (SELECT CASE
+        WHEN i.type LIKE '% column' THEN 'COLUMN'
+        WHEN i.type LIKE '% constraint' THEN 'CONSTRAINT'
+        ELSE upper(replace(i.type, ' object', '')) END) AS w (word)
 $$;
 COMMENT ON FUNCTION attribution_internal.parts_now() IS
 'What the parts of the extension are in this moment, and what stands on its tables: a row for each aspect that a dump leaves out, with the command that gives the object this value and the one that takes it away. Grants are not among them: a dump has those.';
@@ -149,8 +154,7 @@ CREATE TABLE attribution_internal.parts_as_made (
     stands_on text,
     aspect    text NOT NULL,
     value     text NOT NULL,
-    way_there text,
-    CONSTRAINT parts_as_made_pkey PRIMARY KEY (object, aspect)
+    way_there text
 );
 COMMENT ON TABLE attribution_internal.parts_as_made IS 'What the parts of the extension were when its script had made them: what a restore brings. Not dumped.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.object IS 'Type and identity, as pg_identify_object says them in every language.';
@@ -253,7 +257,7 @@ BEGIN
            format('belongs to role %s, which is no superuser; after a restore the functions belong to a superuser and refuse its tables',
                   quote_ident(o.rolname)),
            format('ALTER TABLE %s OWNER TO %I', i.identity, pg_get_userbyid(e.extowner)), NULL
-    FROM regexp_matches(attribution_internal.table_definitions(), '^CREATE (?:TABLE|VIEW|MATERIALIZED VIEW) attribution\.(\w+)', 'gn') AS m
+    FROM regexp_matches(attribution_internal.table_definitions(), '^CREATE (?:TABLE|VIEW|MATERIALIZED VIEW) attribution[.]([[:alnum:]_]+)', 'gn') AS m
     JOIN pg_class c ON c.relnamespace = tables_schema AND c.relname = m[1]
     JOIN pg_roles o ON o.oid = c.relowner AND NOT o.rolsuper
     JOIN pg_extension e ON e.extname = 'attribution',
@@ -314,9 +318,9 @@ BEGIN
     ), word AS (
         SELECT p.oid, m[1] AS name
         FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('internal', 'c'),
-        regexp_matches(lower(p.prosrc), '(?<![\w".$])([a-z_][\w$]*)', 'g') AS m
+        regexp_matches(lower(p.prosrc), '(?<![[:alnum:]_".$])([a-z_][[:alnum:]_$]*)', 'g') AS m
         WHERE p.oid IN (SELECT oid FROM called) AND p.oid >= 16384 AND p.prosqlbody IS NULL
-          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS s WHERE s LIKE 'search\_path=%')
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS s WHERE starts_with(s, 'search_path='))
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     )
     SELECT i.type || ' ' || i.identity,
