@@ -7,9 +7,10 @@ CREATE FUNCTION attribution_internal.parts_now(
     OUT object text, OUT stands_on text, OUT aspect text, OUT value text, OUT way_there text, OUT way_back text) RETURNS SETOF record
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET quote_all_identifiers = off -- definitions are compared as text, and costs
+    SET quote_all_identifiers = off -- definitions, costs and defaults are compared as text
     SET extra_float_digits = 1
     SET standard_conforming_strings = on
+    SET IntervalStyle = postgres
 AS $$
     WITH part AS (
         SELECT d.classid, d.objid, i.type, i.identity, pg_get_userbyid(e.extowner) AS owner

@@ -19,10 +19,12 @@ SELECT set_eq(
 SET LOCAL quote_all_identifiers = on;
 SET LOCAL search_path = attribution_internal, attribution, pg_catalog;
 SET LOCAL extra_float_digits = -15;
+SET LOCAL IntervalStyle = sql_standard;
 SELECT count(*) AS found FROM attribution.check_backup() \gset
 RESET search_path;
 RESET quote_all_identifiers;
 RESET extra_float_digits;
+RESET IntervalStyle;
 SELECT is(:found, 0, 'nor has it one in a session with other settings');
 
 CREATE ROLE backup_gone;
