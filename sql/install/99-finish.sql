@@ -36,3 +36,6 @@ BEGIN
     END IF;
 END;
 $$;
+
+-- The last statement: what the extension is now is what a restore will bring.
+SELECT attribution_internal.record_parts();
