@@ -1,13 +1,13 @@
 # The build that ships (PGXS). Targets:
 #
-#   make                 build attribution.so and attribution--VERSION.sql
+#   make                 build attribution-INTERFACE.so, attribution--VERSION.sql and attribution--VERSION.control
 #   make install         copy them into the PostgreSQL of PG_CONFIG (default: pg_config)
 #   make installcheck    pg_regress and pg_isolation_regress against a running server (PGHOST, ...)
 #   make boundary-test   build the test module test/boundary
 #   make check-symbols   only PostgreSQL's entry points are exported, and nothing new of PostgreSQL is needed
 #   make check-layers    core <- pg <- entry, and one home for try and catch
 #   make check-house     sizes of files and functions, one home for each noun, name and dangerous call
-#   make check-version   META.json agrees with attribution.control
+#   make check-version   META.json and the Makefile agree with attribution.control
 #   make check-installed what `make install` puts lies in places of our own, and the pages' links lead somewhere
 #   make format          clang-format over src and test
 #   make tidy            clang-tidy over src, stricter over src/core
@@ -23,14 +23,17 @@ PG_CONFIG ?= pg_config
 
 EXTENSION = attribution
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" attribution.control)
-MODULE_big = attribution
+# The major of the library's interface is in the name of its file, so that the libraries of two interfaces lie side by
+# side for the databases of one server: doc/versions.md.
+INTERFACE := $(shell sed -n "s/^module_pathname *= *'.*-\([0-9]*\)'/\1/p" attribution.control)
+MODULE_big = attribution-$(INTERFACE)
 
 SOURCES := $(sort $(wildcard src/core/*.cpp src/core/*/*.cpp src/pg/*.cpp src/entry/*.cpp src/entry/*/*.cpp))
 OBJS = $(SOURCES:.cpp=.o)
 
 INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
 TABLE_SQL := $(sort $(wildcard sql/tables/*.sql))
-DATA_built = attribution--$(EXTVERSION).sql
+DATA_built = attribution--$(EXTVERSION).sql attribution--$(EXTVERSION).control
 # Empty variables must not look defined to PGXS: expand now.
 DATA := $(wildcard sql/upgrade/*.sql)
 # Not DOCS, which PGXS puts flat into a directory that all extensions share. The pages lie as they do here, so that
@@ -47,12 +50,17 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=.
 WARNINGS = -Wall -Wextra -Wshadow -Wpedantic -Wconversion -Wno-register -Wno-missing-field-initializers \
            -Wno-gnu-statement-expression -Wno-c99-extensions $(if $(WERROR),-Werror)
 # As system headers: clang has more to say about PostgreSQL's than g++.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(EXTVERSION)"' $(TEST_CPPFLAGS)
-PG_CXXFLAGS = -std=c++20 -O2 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP $(WARNINGS)
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(EXTVERSION)"' \
+              -DATTRIBUTION_INTERFACE='"$(INTERFACE)"' $(TEST_CPPFLAGS)
+# Two builds of one commit are equal wherever they are made: paths in the debug information are relative to this
+# directory, which the compiler takes from PWD, and nothing asks for the time.
+REPRODUCIBLE = '-ffile-prefix-map=$(CURDIR)=.' -Werror=date-time
+export PWD := $(CURDIR)
+PG_CXXFLAGS = -std=c++20 -O2 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP $(REPRODUCIBLE) $(WARNINGS)
 # PGXS links with the C compiler.
 SHLIB_LINK += -lfmt -lstdc++ -Wl,--version-script=$(srcdir)/src/exports.map
 
-EXTRA_CLEAN = $(OBJS:.o=.d) attribution--*.sql results output_iso tmp_check regression.diffs \
+EXTRA_CLEAN = $(OBJS:.o=.d) attribution-*.so attribution--*.sql attribution--*.control results output_iso tmp_check regression.diffs \
               regression.out test/boundary/*.o test/boundary/*.d test/boundary/*.so
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -77,6 +85,11 @@ attribution--$(EXTVERSION).sql: $(INSTALL_SQL) $(TABLE_SQL) attribution.control
 	sed -e '/^@sql\/tables@$$/{' -e 'r $@.tables' -e 'd' -e '}' $(INSTALL_SQL) > $@
 	rm $@.tables
 
+# The script of a version belongs to the library of its interface, whatever attribution.control says by then: the
+# script stays when a later version is installed, and its functions are those of its own library.
+attribution--$(EXTVERSION).control: attribution.control
+	echo "module_pathname = '\$$libdir/$(MODULE_big)'" > $@
+
 ifdef docdir
 pages_directory = $(DESTDIR)$(docdir)/$(docmoduledir)/attribution
 
@@ -99,7 +112,7 @@ test/boundary/boundary_test.so: test/boundary/boundary_test.o
 -include test/boundary/boundary_test.d
 
 check-symbols: $(shlib)
-	test/check_symbols $(shlib)
+	PG_CONFIG=$(PG_CONFIG) test/check_symbols $(shlib)
 
 check-layers:
 	test/check_layers
@@ -129,7 +142,7 @@ check-installed:
 	PG_CONFIG=$(PG_CONFIG) test/check_installed build/installed
 
 accept-symbols: $(shlib)
-	{ grep '^#' test/needed_symbols; test/check_symbols --needed $(shlib); } >test/needed_symbols.new
+	PG_CONFIG=$(PG_CONFIG) test/check_symbols --accept $(shlib) >test/needed_symbols.new
 	mv test/needed_symbols.new test/needed_symbols
 	git diff --stat test/needed_symbols
 

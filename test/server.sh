@@ -14,7 +14,7 @@
 #
 #   $ATTRIBUTION_TMP/
 #     usr/lib/postgresql/15/bin/      copies: the executable's own path is what counts
-#     usr/lib/postgresql/15/lib/      links, and our attribution.so
+#     usr/lib/postgresql/15/lib/      links, and our attribution-N.so
 #     usr/share/postgresql/15/        links, and our control file and script
 #     server.XXXXXX/data, s, log      one server: its cluster, its unix socket, its log
 #     log/                            output of steps
@@ -230,6 +230,11 @@ locked() (
     "$@" 9<&-
 ) 9<"$ATTRIBUTION_ROOT"
 
+# The file of the library, attribution-INTERFACE.so, as attribution.control names it.
+library_file() {
+    sed -n "s|^module_pathname *= *'\$libdir/\(.*\)'|\1.so|p" "$ATTRIBUTION_ROOT/attribution.control"
+}
+
 # make as PGXS wants it: the same PostgreSQL and compiler in every call.
 extension_make() {
     make -s -C "$ATTRIBUTION_ROOT" PG_CONFIG="$PG_CONFIG" with_llvm=no ${CXX:+CXX="$CXX"} ${WERROR:+WERROR="$WERROR"} "$@"
@@ -293,7 +298,7 @@ link_entries() {
     local entry name
     for entry in "$1"/*; do
         name=${entry##*/}
-        case $name in attribution.so|attribution.control|attribution--*) continue ;; esac
+        case $name in attribution-*|attribution.control) continue ;; esac
         [ -e "$2/$name" ] || ln -s "$entry" "$2/$name"
     done
 }

@@ -7,6 +7,7 @@
 #include "entry/check/validate.hpp"
 
 #include "pg/cache.hpp"
+#include "pg/library.hpp"
 
 extern "C" {
 #ifdef PG_MODULE_MAGIC_EXT
@@ -28,6 +29,8 @@ bool allow_drop_with_rows = false;
 
 void _PG_init(void) {
     using namespace attribution::entry;
+    if (!attribution::pg::become_first_library())
+        return;
     DefineCustomStringVariable(
         "attribution.tenant_id", "The tenant this session acts for, a UUID.",
         "Row security shows and accepts rows of this tenant only; empty means no rows.",

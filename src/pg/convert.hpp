@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "pg/library.hpp"
 #include "pg/postgres.hpp"
 
 namespace attribution::pg {
@@ -15,7 +16,12 @@ namespace attribution::pg {
     PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
     PG_FUNCTION_INFO_V1(name);                                                                     \
     }                                                                                              \
-    Datum name([[maybe_unused]] PG_FUNCTION_ARGS)
+    static Datum name##_body(PG_FUNCTION_ARGS);                                                    \
+    Datum name(PG_FUNCTION_ARGS) {                                                                 \
+        attribution::pg::check_first_library();                                                    \
+        return name##_body(fcinfo);                                                                \
+    }                                                                                              \
+    static Datum name##_body([[maybe_unused]] PG_FUNCTION_ARGS)
 
 core::Uuid uuid_of(Datum datum);
 Datum uuid_datum(const core::Uuid& uuid); // palloc'd

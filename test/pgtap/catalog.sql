@@ -5,12 +5,18 @@
 -- empty itself.
 
 BEGIN;
-SELECT plan(29 + 22);
+SELECT plan(30 + 22);
 
-CREATE TEMP VIEW ours AS
+-- The extension's members, and the tables and views, which are none.
+CREATE TEMP VIEW member AS
 SELECT d.classid, d.objid
 FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND d.refclassid = 'pg_extension'::regclass
 WHERE e.extname = 'attribution' AND d.deptype = 'e';
+CREATE TEMP VIEW ours AS
+TABLE member
+UNION ALL
+SELECT 'pg_class'::regclass, c.oid FROM pg_class c
+WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f');
 
 CREATE TEMP VIEW our_relation AS
 SELECT c.oid, c.relname, c.relkind
@@ -117,7 +123,7 @@ SELECT is_empty($$
     SELECT c.relname AS offender
     FROM pg_class c
     WHERE c.relkind = 'S' AND (
-        c.relnamespace = 'attribution'::regnamespace
+        c.relnamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace)
         OR EXISTS (SELECT 1 FROM pg_depend d JOIN our_relation r ON d.refobjid = r.oid AND d.refclassid = 'pg_class'::regclass
                    WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
     UNION ALL
@@ -250,6 +256,8 @@ SELECT cmp_ok((SELECT count(*) FROM our_foreign_key), '>=', 11::bigint, 'the rul
 -- --- Comments ----------------------------------------------------------------------------------------
 
 SELECT isnt(obj_description('attribution'::regnamespace, 'pg_namespace'), NULL, 'the schema has a comment');
+
+SELECT isnt(obj_description('attribution_internal'::regnamespace, 'pg_namespace'), NULL, 'and that of what only the extension uses');
 
 SELECT is_empty($$
     SELECT r.relkind, r.relname FROM our_relation r

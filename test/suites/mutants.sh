@@ -83,7 +83,7 @@ in_copy() {
         unset ATTRIBUTION_TMP PG_BIN
         # shellcheck source=test/server.sh
         . "$copy/test/server.sh"
-        server_start 'max_prepared_transactions = 10' "shared_preload_libraries = 'attribution'"
+        server_start 'max_prepared_transactions = 10' "shared_preload_libraries = '$(library_file)'"
         cp "$server_dir/log" "$copy/server.log"
         "$4" "$copy"
         cp "$server_dir/log" "$copy/server.log"
@@ -97,7 +97,7 @@ in_copy() {
 copy_tree() {
     local patch
     locked cp -a Makefile attribution.control sql doc src expected "$1"
-    locked cp -a attribution--*.sql "$1"
+    locked cp -a attribution--*.sql attribution--*.control "$1"
     mkdir "$1/test" "$1/build"
     cp -a build/pgxs-built-for "$1/build"
     cp -a test/server.sh test/isolation "$1/test"
@@ -157,14 +157,14 @@ run_specs() {
 }
 
 ships_none_of_it() {
-    if grep -q 'this attribution is a test build' "$work/wait_points/attribution.so" &&
+    if grep -q 'this attribution is a test build' "$work/wait_points/$(library_file)" &&
         grep -q 'this attribution is a test build' "$work/wait_points/server.log"; then
         ok 'a test build says so when it is loaded'
     else
         not_ok 'a test build says so when it is loaded'
         tail -n 30 "$work/wait_points.log" | sed 's/^/#   /'
     fi
-    if grep -qE 'this attribution is a test build|attribution\.wait_point|between_lock_and_sum' "$ATTRIBUTION_TMP$("$PG_CONFIG" --pkglibdir)/attribution.so"; then
+    if grep -qE 'this attribution is a test build|attribution\.wait_point|between_lock_and_sum' "$ATTRIBUTION_TMP$("$PG_CONFIG" --pkglibdir)/$(library_file)"; then
         not_ok 'the module that ships has none of it'
     else
         ok 'the module that ships has none of it'

@@ -17,7 +17,7 @@ also_remove+=("$work")
 main() {
     keeps 'the library exports entry points only' test/check_symbols "$(library)"
     keeps 'layers: core <- pg <- entry' test/check_layers
-    keeps 'attribution.control is the only home of the version, META.json is valid' test/check_version
+    keeps 'attribution.control is the only home of version and interface, META.json is valid' test/check_version
     keeps 'the installation script adopts nothing' adopts_nothing .
     keeps 'what is installed lies in places of our own, and its links lead somewhere' installs_its_own
 
@@ -44,6 +44,7 @@ main() {
     for rule in files functions homes names nouns; do house_accepts $rule "a small house: $rule" :; done
     house_refuses files 'a source file of 601 lines' 'lines 601 >src/core/long.cpp'
     house_refuses files 'an SQL fragment of 601 lines' 'lines 601 >sql/install/40-validate.sql'
+    house_refuses files 'a fragment of tables of 601 lines' 'lines 601 >sql/tables/40-validate.sql'
     house_refuses functions 'a function of 71 lines' '{ echo "int f(int a) {"; lines 69; echo "}"; } >src/core/long.cpp'
     house_refuses functions 'a member of 71 lines' '{ echo "struct S {"; echo "    int f(int a) const noexcept {"; lines 69; echo "    }"; echo "};"; } >src/core/long.cpp'
     house_refuses functions 'an entry point of 71 lines' '{ echo "ATTRIBUTION_FUNCTION(attribution_f) {"; lines 69; echo "}"; } >src/entry/long.cpp'
@@ -65,6 +66,8 @@ main() {
         'say src/entry/books/ledger.cpp "bool is_right(int a);" "int posted() {" "    return posted(is_right(1));" "}"'
     house_refuses nouns 'a file of no noun' 'touch src/entry/check/helpers.cpp'
     house_refuses nouns 'a fragment of no noun' 'touch sql/install/44-helpers.sql'
+    house_refuses nouns 'a fragment of tables of no noun' 'touch sql/tables/44-helpers.sql'
+    house_accepts nouns 'a noun that has tables only' 'mv sql/install/42-unbalanced.sql sql/tables'
     house_refuses nouns 'a page of no noun' 'touch doc/helpers.md'
     house_refuses nouns 'a noun whose page is missing' 'rm doc/ledger.md'
     house_refuses nouns 'a page that does not name its noun' 'say doc/ledger.md x; edit CONTRIBUTING.md "s/42-unbalanced . validate/42-unbalanced | ledger/"'
@@ -78,10 +81,19 @@ main() {
     refuses 'a new version in the control file only' test/check_version 'edit attribution.control "s/(default_version = .)/\${1}9/"'
     refuses 'a Makefile that repeats the version' test/check_version 'say Makefile "V = $(version)"'
     refuses 'a CMake project with a version' test/check_version 'edit CMakeLists.txt "s/project\(attribution /project(attribution VERSION 3.2.1 /"'
+    refuses 'tables of a later version' test/check_version 'edit sql/install/70-tables.sql "s/(RETURN .)0/\${1}9/"'
+    refuses 'an interface that is no number' test/check_version 'edit attribution.control "s/attribution-[0-9]+/attribution/"'
+    refuses 'two names of the library' test/check_version 'say attribution.control "module_pathname = x"'
+    refuses 'a Makefile that repeats the interface' test/check_version 'edit Makefile "s/^INTERFACE .*/INTERFACE = 1/m"'
+    refuses 'a Makefile that sets the interface twice' test/check_version 'say Makefile "override INTERFACE := 1"'
+    refuses 'a Makefile that names the library otherwise' test/check_version 'edit Makefile "s/^MODULE_big = .*/MODULE_big = attribution/m"'
+    refuses 'a source that repeats the interface' test/check_version 'edit src/pg/library.cpp "s/attribution-\" ATTRIBUTION_INTERFACE/attribution-1\"/"'
+    refuses 'META.json that asks for another PostgreSQL' test/check_version 'edit META.json "s/15\.1\.0/15.0.0/"'
+    refuses 'a list of symbols that promises no release' test/check_version 'edit test/needed_symbols "s/^# oldest.*\n//"'
     refuses 'META.json without a license' test/check_version 'edit META.json "s/.*license.*\n//"'
     refuses 'META.json with a license of no known name' test/check_version 'edit META.json "s/\"postgresql\"/\"PostgreSQL\"/"'
     refuses 'META.json that names a missing file' test/check_version 'edit META.json "s/(\"file\": \")/\${1}no-/"'
-    refuses 'META.json with a prerequisite of no version' test/check_version 'edit META.json "s/\"15.0.0\"/\"fifteen\"/"'
+    refuses 'META.json with a prerequisite of no version' test/check_version 'edit META.json "s/\"15.1.0\"/\"fifteen\"/"'
     refuses 'META.json with an unknown field' test/check_version 'edit META.json "s/\"tags\"/\"keywords\"/"'
     refuses 'META.json that is not JSON' test/check_version 'say META.json "}"'
 
@@ -91,12 +103,15 @@ main() {
         'say sql/install/90-access.sql "CREATE TABLE if not exists attribution.t ();"'
     refuses 'ADD COLUMN IF NOT EXISTS in the installation script' adopts_nothing \
         'say sql/install/90-access.sql "ALTER TABLE attribution.tenants ADD COLUMN IF NOT EXISTS x int;"'
+    refuses 'IF NOT EXISTS among the tables' adopts_nothing \
+        'say sql/tables/10-tenancy.sql "CREATE TABLE if not exists attribution.t ();"'
     accepts 'IF NOT EXISTS of a function' adopts_nothing \
         'say sql/install/90-access.sql "BEGIN" "IF NOT EXISTS (SELECT FROM pg_roles) THEN" "END IF; END;"'
     accepts 'CREATE OR REPLACE in a comment' adopts_nothing 'say sql/install/90-access.sql "-- no CREATE OR REPLACE"'
 
     refuses_installed 'a page among those of other extensions' 'mv */attribution/doc/share.md .'
     refuses_installed 'a script with a name of no extension' "touch '$work/copy$("$PG_CONFIG" --sharedir)/extension/validate.sql'"
+    refuses_installed 'a library with a name of its own' "touch '$work/copy$("$PG_CONFIG" --pkglibdir)/attribution.so'"
     refuses_installed 'a second library' "touch '$work/copy$("$PG_CONFIG" --pkglibdir)/helpers.so'"
     refuses_installed 'a page whose picture is missing' 'rm */attribution/doc/refresh.svg'
     refuses_installed 'a link to a page that is not installed' 'say */attribution/doc/share.md "[x](../demo/run)"'
@@ -105,13 +120,14 @@ main() {
     refuses_installed 'a heading that was renamed' 'edit */attribution/README.md "s/^(#+) Numbers/\${1} Figures/m"'
 
     libraries_with_more_are_refused
+    builds_that_differ_are_refused
     suite_end
 }
 
 # The library as it was installed for this run, else the one in the tree.
 library() {
     prefix_make
-    printf '%s%s/attribution.so' "$ATTRIBUTION_TMP" "$("$PG_CONFIG" --pkglibdir)"
+    printf '%s%s/%s' "$ATTRIBUTION_TMP" "$("$PG_CONFIG" --pkglibdir)" "$(library_file)"
 }
 
 version() {
@@ -138,8 +154,8 @@ refuses_installed() {
 # rights of whoever made it.
 adopts_nothing() {
     local found
-    found=$(cd "$1" && grep -c . sql/install/*.sql >/dev/null &&
-        perl -0ne 's{^\s*--.*}{}mg; while (/\b(create\s+or\s+replace|(?:create|add)(?:\s+\w+){1,4}?\s+if\s+not\s+exists|add\s+if\s+not\s+exists)\b/gi) { print "$ARGV: $1\n" }' sql/install/*.sql)
+    found=$(cd "$1" && grep -c . sql/install/*.sql sql/tables/*.sql >/dev/null &&
+        perl -0ne 's{^\s*--.*}{}mg; while (/\b(create\s+or\s+replace|(?:create|add)(?:\s+\w+){1,4}?\s+if\s+not\s+exists|add\s+if\s+not\s+exists)\b/gi) { print "$ARGV: $1\n" }' sql/install/*.sql sql/tables/*.sql)
     if [ -n "$found" ]; then
         printf '%s\n' "$found"
         return 1
@@ -186,7 +202,7 @@ small_house() {
     mkdir -p "$work/house"
     (
         cd "$work/house"
-        mkdir -p src/core src/pg src/entry/check src/entry/books sql/install doc
+        mkdir -p src/core src/pg src/entry/check src/entry/books sql/install sql/tables doc
         say src/core/cents.cpp 'int half(int a) {' '    return a / 2;' '}'
         say src/pg/cache.cpp 'void watch() {' '    CacheRegisterRelcacheCallback(f, Datum{0});' '}'
         say src/entry/module.cpp 'void _PG_init() {' '}'
@@ -194,7 +210,7 @@ small_house() {
         say src/entry/check/validate.cpp 'namespace {' '/// A sum.' 'struct Sum {' '    int cents;' '};' 'constexpr int limit = 1;' '} // namespace' \
             'bool is_right(int a) {' '    return a < limit;' '}'
         say src/entry/books/ledger.cpp 'namespace {' 'int posted(int a) {' '    return a;' '}' '} // namespace'
-        touch sql/install/{00-schema,40-validate,42-unbalanced,50-ledger}.sql
+        touch sql/install/{00-schema,40-validate,42-unbalanced,50-ledger}.sql sql/tables/50-ledger.sql
         say doc/validate.md '# validate' 'and unbalanced'
         touch doc/ledger.md
         say CONTRIBUTING.md '| wing | noun | with | SQL | page |' '|---|---|---|---|---|' \
@@ -210,7 +226,7 @@ lines() { awk -v n="$1" 'BEGIN { while (n-- > 0) print ";" }'; }
 broken_copy() {
     rm -rf "$work/copy"
     mkdir "$work/copy"
-    tar --create --exclude='*.o' --exclude='*.d' src sql attribution.control META.json Makefile CMakeLists.txt |
+    tar --create --exclude='*.o' --exclude='*.d' src sql attribution.control META.json Makefile CMakeLists.txt test/needed_symbols |
         tar --extract --directory "$work/copy"
     (
         cd "$work/copy"
@@ -244,6 +260,11 @@ libraries_with_more_are_refused() {
     refused_library 'a helper that SQL does not call'
     library_of 'extern "C" int heap_datum_check();'"${good/return 1;/return heap_datum_check();}"
     refused_library 'a library that needs what earlier minor releases do not have'
+    printf '# oldest: %s.9\n%s %s\n' "$PG_MAJOR" palloc 14 >"$work/list"
+    library_of 'extern "C" int palloc();'"${good/return 1;/return palloc();}"
+    refused_library 'a library that needs what is listed for another major' "$work/list"
+    refuses_server 'a list of what this server lacks' "$(printf '# oldest: %s.9\nno_such_function' "$PG_MAJOR")"
+    refuses_server 'a list that does not promise this major' "$(printf '# oldest: 14.9\npalloc')"
     library_of 'extern "C" int attribution_f() { return 1; } extern "C" int pg_finfo_attribution_f() { return 1; }'
     refused_library 'a library PostgreSQL cannot load'
 }
@@ -254,8 +275,50 @@ library_of() {
     ${CXX:-g++} -shared -fPIC -o "$work/library.so" "$work/library.cpp"
 }
 
+# Copies of this build, of which .ci/run compares a whole one from elsewhere.
+builds_that_differ_are_refused() {
+    local library
+    library=$(library_file)
+    copy_build
+    keeps 'accepted: a build that is equal' test/check_reproducible . "$work/build"
+    printf x >"$work/x"
+    objcopy --update-section ".comment=$work/x" "$work/build/$library"
+    refused_build 'a build with another section' ' \.comment$'
+    copy_build
+    say "$work/build/attribution--$(version).sql" '--'
+    refused_build 'a build with another script' '\.sql differ|EOF on .*\.sql'
+    copy_build
+    rm "$work/build/$library"
+    refused_build 'a build without the library' "$library"
+    copy_build
+    say "$work/build/attribution.control" '#'
+    refused_build 'another control file' 'attribution\.control'
+}
+
+copy_build() {
+    rm -rf "$work/build"
+    mkdir "$work/build"
+    locked cp attribution*.so attribution*.sql attribution*.control "$work/build"
+}
+
+# refused_build TEXT PATTERN: what is said of the difference matches the pattern.
+refused_build() {
+    if ! test/check_reproducible . "$work/build" >"$work/output" 2>&1 && grep -qE "$2" "$work/output"; then
+        ok "refused: $1"
+    else
+        not_ok "refused: $1"
+        sed 's/^/#   /' "$work/output"
+    fi
+}
+
 refused_library() {
-    if test/check_symbols "$work/library.so" >/dev/null 2>&1; then not_ok "refused: $1"; else ok "refused: $1"; fi
+    if test/check_symbols "$work/library.so" "${@:2}" >/dev/null 2>&1; then not_ok "refused: $1"; else ok "refused: $1"; fi
+}
+
+# refuses_server TEXT LIST
+refuses_server() {
+    printf '%s\n' "$2" >"$work/list"
+    if test/check_symbols --server "$PG_BIN/postgres" "$work/list" >/dev/null 2>&1; then not_ok "refused: $1"; else ok "refused: $1"; fi
 }
 
 main

@@ -32,6 +32,9 @@ namespace {
 ///                hand: the others have no money, and these are looked up one by one
 ///     allocated  per event and model version
 ///     total      of all events: what is allocated under a model version, and what is not yet
+///     bookable   the events of open books, and the model version of their book. On its own, since
+///                the model version alone would join every book with every allocation, which a
+///                planner without statistics takes for cheap
 ///     booked     allocations of open books: what is in the ledger, and what is not posted or was
 ///                reversed
 constexpr const char* tables_part = R"sql(
@@ -69,13 +72,16 @@ constexpr const char* tables_part = R"sql(
     model AS (
         SELECT m.model_version, sum(m.cents) AS cents, coalesce(sum(m.revenue_cents), 0) AS revenue
         FROM allocated m GROUP BY m.model_version),
+    bookable AS MATERIALIZED (
+        SELECT e.id AS event_id, b.model_version
+        FROM event e
+        JOIN attribution.ledger_books b ON b.tenant_id = $1
+                                       AND b.conversion_id = e.conversion_id),
     booked AS MATERIALIZED (
         SELECT a.id, a.event_id, a.model_version, a.cents,
                p.id AS posting_id, p.cents AS posted, r.cents AS reversed
         FROM allocation a
-        JOIN event e ON e.id = a.event_id
-        JOIN attribution.ledger_books b ON b.tenant_id = $1 AND b.conversion_id = e.conversion_id
-                                       AND b.model_version = a.model_version
+        JOIN bookable e ON e.event_id = a.event_id AND e.model_version = a.model_version
         LEFT JOIN ledger p ON p.allocation_id = a.id
         LEFT JOIN ledger r ON r.reverses_id = p.id),)sql";
 

@@ -43,7 +43,8 @@ Wording word_sum(const Violation& violation, const char* tenant, const char* eve
             .detail = psprintf("Tenant %s, event %s, model version \"%s\": %s", tenant, event,
                                violation.model_version, numbers),
             .hint = "Insert, change or delete allocations until they sum to the revenue, in one "
-                    "transaction."};
+                    "transaction. A restore that writes a row or a batch at a time needs the "
+                    "triggers after the rows: pre-data, data, post-data."};
 }
 
 Wording word_refunds(const Violation& violation, const char* tenant, const char* event) {

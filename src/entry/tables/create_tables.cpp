@@ -417,10 +417,10 @@ void make_all(Making* making) {
 using namespace attribution;
 
 ATTRIBUTION_FUNCTION(attribution_create_tables) {
-    const auto dry_run = pg::argument<std::optional<bool>>(fcinfo, 0, "dry_run");
+    const bool is_dry_run = pg::argument<bool>(fcinfo, 0, "dry_run");
     pg::ResultRows findings(fcinfo);
     entry::Making making = {.definitions = entry::read_definitions(),
-                            .is_dry_run = dry_run.value_or(false),
+                            .is_dry_run = is_dry_run,
                             .findings = &findings,
                             .made_relations = NIL,
                             .made_trigger = nullptr};

@@ -24,25 +24,6 @@ const char* definition_text(const Definitions& definitions, const RawStmt* state
                                     : pnstrdup(begin, static_cast<Size>(statement->stmt_len));
 }
 
-DefinitionsVersion definitions_version() {
-    HeapTuple tuple =
-        SearchSysCache1(PROCOID, ObjectIdGetDatum(pg::internal_function("table_definitions")));
-    if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for function table_definitions");
-    const DefinitionsVersion version = {.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data),
-                                        .tid = tuple->t_self};
-    ReleaseSysCache(tuple);
-    return version;
-}
-
-bool operator==(const DefinitionsVersion& left, const DefinitionsVersion& right) {
-    return left.xmin == right.xmin &&
-           ItemPointerGetBlockNumberNoCheck(&left.tid) ==
-               ItemPointerGetBlockNumberNoCheck(&right.tid) &&
-           ItemPointerGetOffsetNumberNoCheck(&left.tid) ==
-               ItemPointerGetOffsetNumberNoCheck(&right.tid);
-}
-
 const char* expected_table_version() {
     return TextDatumGetCString(call_own("table_version"));
 }

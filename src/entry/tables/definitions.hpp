@@ -3,7 +3,7 @@
 // The one idea: sql/tables holds plain DDL, and the extension keeps its text as the result of
 // attribution_internal.table_definitions(). From the parse tree of each statement follows what it
 // makes, so one text serves three uses: create_tables() makes what is missing, its dry run says
-// what is missing, and a session knows what it must find.
+// what is missing, and required_pieces tells a session what it must find.
 #pragma once
 
 #include <string_view>
@@ -22,14 +22,6 @@ Definitions read_definitions();
 
 /// The text of one of them, without what ends it; palloc'd.
 const char* definition_text(const Definitions& definitions, const RawStmt* statement);
-
-/// True when the two reads would give the same: the function has not been replaced since.
-struct DefinitionsVersion {
-    TransactionId xmin;
-    ItemPointerData tid;
-};
-DefinitionsVersion definitions_version();
-bool operator==(const DefinitionsVersion& left, const DefinitionsVersion& right);
 
 /// The version of the tables that the extension works with; palloc'd.
 const char* expected_table_version();

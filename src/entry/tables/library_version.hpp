@@ -10,7 +10,7 @@ namespace attribution::entry {
 /// Raises 55000 when the extension in this database is newer than the library.
 void check_library_version();
 
-/// True when `left` comes before `right`; both are numbers with dots, as 0.1.0, and what follows
+/// True when `left` comes before `right`; both are numbers with dots, as 1.2.3, and what follows
 /// them does not count.
 bool is_older_version(const char* left, const char* right);
 

@@ -5,9 +5,11 @@
 #include "entry/tables/definitions.hpp"
 #include "entry/tables/library_version.hpp"
 #include "pg/boundary.hpp"
+#include "pg/call.hpp"
 #include "pg/cache.hpp"
 #include "pg/columns.hpp"
 #include "pg/own.hpp"
+#include "pg/statement.hpp"
 #include "pg/tuple.hpp"
 
 namespace attribution::entry {
@@ -20,74 +22,67 @@ struct RequiredTable {
     List* triggers;    // of char*
 };
 
-/// What table_definitions() demands, parsed once per session and version of that function.
+/// The rows of required_pieces.
 struct Required {
-    MemoryContext memory; // nullptr: not parsed yet
-    DefinitionsVersion version;
-    const char* table_version;
-    RequiredTable* tables;
-    int table_count;
+    const char* version;
+    List* tables; // of RequiredTable*
 };
-constinit Required required{};
+
 constinit pg::Cached tables_cache;
 
-constexpr int max_tables = 64;
-
-RequiredTable* find_required(Required* all, const char* name) {
-    for (int i = 0; i < all->table_count; ++i)
-        if (strcmp(all->tables[i].name, name) == 0)
-            return &all->tables[i];
-    return nullptr;
-}
-
-void add_required(Required* all, Node* statement) {
-    if (IsA(statement, CreateStmt)) {
-        const auto* table = castNode(CreateStmt, statement);
-        if (all->table_count == max_tables)
-            elog(ERROR, "the extension has more than %d tables", max_tables);
-        RequiredTable* one = &all->tables[all->table_count++];
-        *one = {.name = pstrdup(table->relation->relname), .constraints = NIL, .triggers = NIL};
-        for_each_constraint(table, [&](const Constraint* constraint) {
-            if (constraint->contype != CONSTR_CHECK)
-                one->constraints = lappend(one->constraints, pstrdup(constraint->conname));
-        });
-    } else if (IsA(statement, CreateTrigStmt)) {
-        const auto* trigger = castNode(CreateTrigStmt, statement);
-        RequiredTable* table = find_required(all, trigger->relation->relname);
-        if (table != nullptr)
-            table->triggers = lappend(table->triggers, pstrdup(trigger->trigname));
-    }
-}
-
-/// Parses the definitions unless that was done.
-void read_required() {
-    const DefinitionsVersion version = definitions_version();
-    if (required.memory != nullptr && required.version == version)
-        return;
-    const MemoryContext scratch = AllocSetContextCreate(
-        CurrentMemoryContext, "attribution table definitions", ALLOCSET_DEFAULT_SIZES);
-    const MemoryContext memory =
-        AllocSetContextCreate(scratch, "attribution required tables", ALLOCSET_SMALL_SIZES);
-    const MemoryContext before = MemoryContextSwitchTo(scratch);
-    const Definitions definitions = read_definitions();
-    const char* table_version = expected_table_version();
-    MemoryContextSwitchTo(memory);
-    Required now = {.memory = memory,
-                    .version = version,
-                    .table_version = pstrdup(table_version),
-                    .tables =
-                        static_cast<RequiredTable*>(palloc0(max_tables * sizeof(RequiredTable))),
-                    .table_count = 0};
+RequiredTable* find_required(Required* required, const char* name) {
     ListCell* cell;
-    foreach (cell, definitions.statements)
-        add_required(&now, castNode(RawStmt, lfirst(cell))->stmt);
-    MemoryContextSwitchTo(before);
-    // From here on nothing can fail.
-    if (required.memory != nullptr)
-        MemoryContextDelete(required.memory);
-    MemoryContextSetParent(memory, CacheMemoryContext);
-    required = now;
-    MemoryContextDelete(scratch);
+    foreach (cell, required->tables) {
+        auto* table = static_cast<RequiredTable*>(lfirst(cell));
+        if (strcmp(table->name, name) == 0)
+            return table;
+    }
+    auto* table = static_cast<RequiredTable*>(palloc(sizeof(RequiredTable)));
+    *table = {.name = name, .constraints = NIL, .triggers = NIL};
+    required->tables = lappend(required->tables, table);
+    return table;
+}
+
+void add_required(Required* required, std::string_view kind, const char* table_name,
+                  const char* piece_name) {
+    if (kind == "version") {
+        required->version = piece_name;
+        return;
+    }
+    RequiredTable* table = find_required(required, table_name);
+    if (kind == "constraint")
+        table->constraints = lappend(table->constraints, const_cast<char*>(piece_name));
+    else if (kind == "trigger")
+        table->triggers = lappend(table->triggers, const_cast<char*>(piece_name));
+}
+
+/// Reads what is required, as a catalog is read: past the caller's rights and without statements.
+Required read_required() {
+    Required required = {.version = nullptr, .tables = NIL};
+    Relation table = table_open(pg::internal_relation("required_pieces"), AccessShareLock);
+    const TupleDesc columns = RelationGetDescr(table);
+    tables_cache.depend_on(RelationGetRelid(table));
+    const int kind_column = pg::column_number(table, "kind", TEXTOID);
+    const int table_column = pg::column_number(table, "table_name", NAMEOID);
+    const int piece_column = pg::column_number(table, "piece_name", NAMEOID);
+    SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
+    for (HeapTuple row; HeapTupleIsValid(row = systable_getnext(scan));) {
+        bool isnull;
+        const auto kind =
+            pg::copied(pg::text_of(pg::attribute(row, kind_column, columns, &isnull)));
+        const Datum table_name = pg::attribute(row, table_column, columns, &isnull);
+        const Datum piece_name = pg::attribute(row, piece_column, columns, &isnull);
+        add_required(&required, kind, pstrdup(NameStr(*DatumGetName(table_name))),
+                     pstrdup(NameStr(*DatumGetName(piece_name))));
+    }
+    systable_endscan(scan);
+    table_close(table, AccessShareLock);
+    if (required.version == nullptr || required.tables == NIL)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("extension attribution is incomplete"),
+                        errdetail("Table attribution_internal.required_pieces lacks rows."),
+                        errhint("Restore them from the extension's installation script.")));
+    return required;
 }
 
 /// Raises 55000: a piece of the tables is not there.
@@ -195,49 +190,53 @@ const char* found_table_version(Oid relation) {
     return version;
 }
 
-void check_version(const char* found) {
+void check_version(const char* found, const char* expected) {
     if (found == nullptr)
         raise_incomplete("The row of attribution.schema_version");
-    if (strcmp(found, required.table_version) == 0)
+    if (strcmp(found, expected) == 0)
         return;
     ereport(
         ERROR,
         (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
          errmsg("tables of the extension attribution are of another version"),
          errdetail("The tables are of version %s, the extension works with those of version %s.",
-                   found, required.table_version),
-         is_older_version(found, required.table_version)
+                   found, expected),
+         is_older_version(found, expected)
              ? errhint("Run SELECT attribution.upgrade_tables().")
              : errhint("Install the newer version of the extension and run ALTER EXTENSION "
                        "attribution UPDATE.")));
 }
 
-/// Looks at the catalogs; takes no lock on the tables, so it waits for nobody who changes them.
-void look_up_tables() {
+/// Looks at the catalogs; takes no lock on the tables of tenants, so it waits for nobody who
+/// changes them.
+void look_up_pieces() {
     check_library_version();
-    read_required();
-    Oid first_owner = InvalidOid;
-    int found = 0;
-    for (int i = 0; i < required.table_count; ++i)
-        found += OidIsValid(pg::find_own_relation(required.tables[i].name)) ? 1 : 0;
-    if (found == 0)
+    const Required required = read_required();
+    bool is_any_there = false;
+    ListCell* cell;
+    foreach (cell, required.tables)
+        is_any_there =
+            is_any_there ||
+            OidIsValid(pg::find_own_relation(static_cast<RequiredTable*>(lfirst(cell))->name));
+    if (!is_any_there)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("tables of the extension attribution do not exist"),
                         errhint("While a dump is being restored, wait for its end. Else run SELECT "
                                 "* FROM attribution.create_tables().")));
-    for (int i = 0; i < required.table_count; ++i) {
-        const RequiredTable& wanted = required.tables[i];
-        const Oid table = pg::find_own_relation(wanted.name);
+    Oid first_owner = InvalidOid;
+    foreach (cell, required.tables) {
+        const auto* wanted = static_cast<RequiredTable*>(lfirst(cell));
+        const Oid table = pg::find_own_relation(wanted->name);
         if (!OidIsValid(table))
-            raise_incomplete(psprintf("Table attribution.%s", wanted.name));
+            raise_incomplete(psprintf("Table attribution.%s", wanted->name));
         tables_cache.depend_on(table);
-        check_pieces(wanted, table);
+        check_pieces(*wanted, table);
         const Oid owner = owner_of_relation(table);
         if (!OidIsValid(first_owner))
             first_owner = owner;
-        check_owner(wanted.name, owner, first_owner);
+        check_owner(wanted->name, owner, first_owner);
     }
-    check_version(found_table_version(pg::own_relation("schema_version")));
+    check_version(found_table_version(pg::own_relation("schema_version")), required.version);
 }
 
 } // namespace
@@ -248,9 +247,42 @@ void require_tables() {
     const MemoryContext scratch =
         AllocSetContextCreate(CurrentMemoryContext, "attribution tables", ALLOCSET_SMALL_SIZES);
     const MemoryContext before = MemoryContextSwitchTo(scratch);
-    tables_cache.ensure(look_up_tables);
+    tables_cache.ensure(look_up_pieces);
     MemoryContextSwitchTo(before);
     MemoryContextDelete(scratch);
 }
 
 } // namespace attribution::entry
+
+using namespace attribution;
+
+ATTRIBUTION_FUNCTION(attribution_parse_required_pieces) {
+    pg::ResultRows rows(fcinfo);
+    const auto add = [&](const char* kind, const char* table, const char* piece) {
+        NameData table_name;
+        NameData piece_name;
+        namestrcpy(&table_name, table);
+        namestrcpy(&piece_name, piece);
+        rows.add(std::string_view(kind), pg::NameDatum{NameGetDatum(&table_name)},
+                 pg::NameDatum{NameGetDatum(&piece_name)});
+    };
+    add("version", "schema_version", entry::expected_table_version());
+    const entry::Definitions definitions = entry::read_definitions();
+    ListCell* cell;
+    foreach (cell, definitions.statements) {
+        Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
+        if (IsA(statement, CreateStmt)) {
+            const auto* table = castNode(CreateStmt, statement);
+            const char* name = table->relation->relname;
+            add("table", name, name);
+            entry::for_each_constraint(table, [&](const Constraint* constraint) {
+                if (constraint->contype != CONSTR_CHECK)
+                    add("constraint", name, constraint->conname);
+            });
+        } else if (IsA(statement, CreateTrigStmt)) {
+            const auto* trigger = castNode(CreateTrigStmt, statement);
+            add("trigger", trigger->relation->relname, trigger->trigname);
+        }
+    }
+    PG_RETURN_NULL();
+}

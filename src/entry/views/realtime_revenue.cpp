@@ -2,6 +2,7 @@
 
 #include "entry/session/tenancy.hpp"
 #include "pg/call.hpp"
+#include "pg/own.hpp"
 #include "pg/planning.hpp"
 #include "pg/statement.hpp"
 
@@ -31,6 +32,18 @@ LEFT JOIN attribution_internal.refresh_state s
 WHERE m.tenant_id = $1
 )sql"};
 
+/// Raises 55000 while the view has never been filled, as after a restore of a schema and then of
+/// its rows. PostgreSQL's own hint, REFRESH MATERIALIZED VIEW, would put the view in doubt.
+void check_is_populated() {
+    Relation view = table_open(pg::own_relation("mv_realtime_revenue"), AccessShareLock);
+    const bool is_populated = RelationIsPopulated(view);
+    table_close(view, NoLock);
+    if (!is_populated)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("materialized view \"mv_realtime_revenue\" has not been populated"),
+                        errhint("CALL attribution.refresh_all().")));
+}
+
 } // namespace
 } // namespace attribution::entry
 
@@ -39,6 +52,7 @@ using namespace attribution;
 ATTRIBUTION_FUNCTION(attribution_realtime_revenue) {
     const auto tenant_id = pg::argument<core::Uuid>(fcinfo, 0, "tenant_id");
     entry::check_tenant(tenant_id); // before the view is opened
+    entry::check_is_populated();
     pg::ResultRows rows(fcinfo);
     SPI_connect();
     const int settings = pg::prefer_indexes();
