@@ -52,9 +52,7 @@ COMMENT ON FUNCTION attribution_internal.check_library_version() IS
 REVOKE ALL ON FUNCTION attribution_internal.check_library_version() FROM PUBLIC;
 SELECT attribution_internal.check_library_version();
 
-CREATE TABLE attribution_internal.installation (
-    installed_at timestamptz NOT NULL DEFAULT now()
-);
-COMMENT ON TABLE attribution_internal.installation IS 'One row: when the extension came into this database, which a restore is too. Not dumped.';
+-- A materialized view and no table: a publication FOR ALL TABLES would send it to other servers.
+CREATE MATERIALIZED VIEW attribution_internal.installation AS SELECT now() AS installed_at;
+COMMENT ON MATERIALIZED VIEW attribution_internal.installation IS 'One row: when the extension came into this database, which a restore is too. Not dumped.';
 COMMENT ON COLUMN attribution_internal.installation.installed_at IS 'The time of CREATE EXTENSION.';
-INSERT INTO attribution_internal.installation DEFAULT VALUES;

@@ -3,6 +3,7 @@
 
 CREATE FUNCTION attribution_internal.table_definitions() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $body$SELECT $definitions$
 @sql/tables@
 $definitions$::text$body$;
@@ -12,6 +13,7 @@ REVOKE ALL ON FUNCTION attribution_internal.table_definitions() FROM PUBLIC;
 
 CREATE FUNCTION attribution_internal.table_version() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
     RETURN '@table_version@';
 COMMENT ON FUNCTION attribution_internal.table_version() IS
 'The version of the tables that this version of the extension works with: the last one that changed them.';
@@ -19,6 +21,7 @@ REVOKE ALL ON FUNCTION attribution_internal.table_version() FROM PUBLIC;
 
 CREATE FUNCTION attribution_internal.table_upgrades() RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
 AS $body$SELECT ARRAY[
 @sql/tables/upgrade@
 ]$body$;
@@ -34,21 +37,14 @@ CREATE FUNCTION attribution_internal.parse_required_pieces(OUT kind text, OUT ta
 COMMENT ON FUNCTION attribution_internal.parse_required_pieces() IS
 'The tables, keys and triggers of table_definitions(), and the version of the tables: the rows of required_pieces.';
 REVOKE ALL ON FUNCTION attribution_internal.parse_required_pieces() FROM PUBLIC;
-CREATE TABLE attribution_internal.required_pieces (
-    kind       text NOT NULL,
-    table_name name NOT NULL,
-    piece_name name NOT NULL,
-    CONSTRAINT required_pieces_kind CHECK (kind IN ('version', 'table', 'constraint', 'trigger'))
-);
-COMMENT ON TABLE attribution_internal.required_pieces IS
-'What a session must find before a function works: see parse_required_pieces(), which fills it when the extension is created or updated. Not dumped.';
+-- A materialized view and no table: a publication FOR ALL TABLES would send it to a server of another version.
+CREATE MATERIALIZED VIEW attribution_internal.required_pieces AS
+SELECT p.kind, p.table_name, p.piece_name FROM attribution_internal.parse_required_pieces() p;
+COMMENT ON MATERIALIZED VIEW attribution_internal.required_pieces IS
+'What a session must find before a function works: see parse_required_pieces(). Computed when the extension is created or updated. Not dumped.';
 COMMENT ON COLUMN attribution_internal.required_pieces.kind IS 'version, table, constraint (but no CHECK) or trigger.';
 COMMENT ON COLUMN attribution_internal.required_pieces.table_name IS 'The table in schema attribution.';
 COMMENT ON COLUMN attribution_internal.required_pieces.piece_name IS 'The constraint or trigger; of a table its name again; of the version what it is.';
-INSERT INTO attribution_internal.required_pieces SELECT p.kind, p.table_name, p.piece_name FROM attribution_internal.parse_required_pieces() p;
-CREATE TRIGGER forget_cached_rows AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON attribution_internal.required_pieces
-    FOR EACH STATEMENT EXECUTE FUNCTION attribution_internal.forget_cached_rows();
-ALTER TABLE attribution_internal.required_pieces ENABLE ALWAYS TRIGGER forget_cached_rows;
 
 CREATE FUNCTION attribution.create_tables(dry_run boolean DEFAULT false, OUT object text, OUT problem text)
     RETURNS SETOF record
@@ -57,7 +53,7 @@ CREATE FUNCTION attribution.create_tables(dry_run boolean DEFAULT false, OUT obj
     SET client_min_messages = warning
     AS 'MODULE_PATHNAME', 'attribution_create_tables';
 COMMENT ON FUNCTION attribution.create_tables(boolean) IS
-'Makes what is missing of the tables of the extension: tables, columns, constraints, defaults, indexes, triggers and when they fire, policies, views, comments, rows of currencies and index_plan. What is there is left as it is, and so is what others have added. Returns one row for each thing that was missing, in the order of making; with dry_run only says so. For the owner of the tables. 42501 for others, 55000 while tables of an older version are there.';
+'Makes what is missing of the tables of the extension: tables, columns, constraints, defaults, indexes, triggers and when they fire, policies, views, comments, rows of currencies and index_plan. What is there is left as it is, and so is what others have added. Returns one row for each thing that was missing, in the order of making; with dry_run only says so. For the owner of the tables. 22004 NULL argument, 42501 for others, 55000 while tables of an older version are there.';
 REVOKE ALL ON FUNCTION attribution.create_tables(boolean) FROM PUBLIC;
 
 CREATE FUNCTION attribution.upgrade_tables(OUT object text, OUT problem text) RETURNS SETOF record

@@ -26,33 +26,35 @@
 extern "C" {
 #include "postgres.h"
 
-#include "access/genam.h"           // relation scans of the binding table
-#include "access/heapam.h"          // rings of buffers
-#include "access/htup_details.h"    // tuples in triggers
-#include "access/relation.h"        // opening a view before it is refreshed
-#include "access/table.h"           // table_open
-#include "access/tableam.h"         // scans and slots
-#include "access/xact.h"            // isolation level, callbacks at the end of transactions
-#include "access/xlog.h"            // RecoveryInProgress
-#include "catalog/dependency.h"     // members of extensions
-#include "catalog/namespace.h"      // names of relations
-#include "catalog/objectaddress.h"  // what a comment is on
-#include "catalog/pg_am.h"          // kinds of indexes
-#include "catalog/pg_cast.h"        // casts that somebody added
-#include "catalog/pg_class.h"       // relation kinds and owners
-#include "catalog/pg_constraint.h"  // foreign keys lead from allocations to events
-#include "catalog/pg_extension.h"   // the version of the extension
-#include "catalog/pg_language.h"    // functions in C
-#include "catalog/pg_proc.h"        // trigger functions
-#include "catalog/pg_trigger.h"     // what fires on what
-#include "catalog/pg_type.h"        // type OIDs of query parameters
-#include "commands/comment.h"       // comments of tables
-#include "commands/event_trigger.h" // REFRESH made by hand
-
+#include "access/genam.h"              // relation scans of the binding table
+#include "access/heapam.h"             // rings of buffers
+#include "access/htup_details.h"       // tuples in triggers
+#include "access/relation.h"           // opening a view before it is refreshed
+#include "access/table.h"              // table_open
+#include "access/tableam.h"            // scans and slots
+#include "access/xact.h"               // isolation level, callbacks at the end of transactions
+#include "access/xlog.h"               // RecoveryInProgress
+#include "catalog/dependency.h"        // members of extensions
+#include "catalog/namespace.h"         // names of relations
+#include "catalog/objectaddress.h"     // what a comment is on
+#include "catalog/pg_am.h"             // kinds of indexes
+#include "catalog/pg_cast.h"           // casts that somebody added
+#include "catalog/pg_class.h"          // relation kinds and owners
+#include "catalog/pg_constraint.h"     // foreign keys lead from allocations to events
+#include "catalog/pg_extension.h"      // the version of the extension
+#include "catalog/pg_language.h"       // functions in C
+#include "catalog/pg_namespace.h"      // schemas in dependencies
+#include "catalog/pg_proc.h"           // trigger functions
+#include "catalog/pg_trigger.h"        // what fires on what
+#include "catalog/pg_type.h"           // type OIDs of query parameters
+#include "commands/comment.h"          // comments of tables
+#include "commands/defrem.h"           // access methods by name
+#include "commands/event_trigger.h"    // REFRESH made by hand
 #include "commands/extension.h"        // this extension
 #include "commands/policy.h"           // policies by name
 #include "commands/tablecmds.h"        // views that are in use
 #include "commands/trigger.h"          // trigger data
+#include "commands/user.h"             // roles of a statement
 #include "common/hashfn.h"             // advisory locks on tenants
 #include "common/int.h"                // sums that may overflow
 #include "executor/executor.h"         // indexes of materialized views

@@ -5,12 +5,18 @@
 -- empty itself.
 
 BEGIN;
-SELECT plan(29 + 22);
+SELECT plan(30 + 22);
 
-CREATE TEMP VIEW ours AS
+-- The extension's members, and the tables and views, which are none.
+CREATE TEMP VIEW member AS
 SELECT d.classid, d.objid
 FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND d.refclassid = 'pg_extension'::regclass
 WHERE e.extname = 'attribution' AND d.deptype = 'e';
+CREATE TEMP VIEW ours AS
+TABLE member
+UNION ALL
+SELECT 'pg_class'::regclass, c.oid FROM pg_class c
+WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f');
 
 CREATE TEMP VIEW our_relation AS
 SELECT c.oid, c.relname, c.relkind
@@ -25,11 +31,12 @@ JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdroppe
     AND a.attname = CASE r.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END
 WHERE r.relkind IN ('r', 'p', 'm') AND r.relname <> 'tenant_bindings';
 
--- What is true of this server alone: what waits for a refresh, and whether that is all. Neither rows of
+-- What is true of this server alone: what waits for a refresh, and whether that is all; what is installed. Neither rows of
 -- tenants nor to be distributed: materialized views, which no publication sends and no dump fills.
 CREATE TEMP TABLE server_state (name text);
 INSERT INTO server_state VALUES
-    ('allocation_summary_changes'), ('realtime_revenue_changes'), ('reconciliation_status_changes'), ('refresh_state'), ('refresh_doubts');
+    ('allocation_summary_changes'), ('realtime_revenue_changes'), ('reconciliation_status_changes'), ('refresh_state'), ('refresh_doubts'),
+    ('installation'), ('required_pieces');
 
 CREATE TEMP VIEW our_index AS
 SELECT i.indexrelid AS oid, x.relname, r.oid AS relation_id, r.relname AS relation, i.indisunique, i.indisprimary,
@@ -117,7 +124,7 @@ SELECT is_empty($$
     SELECT c.relname AS offender
     FROM pg_class c
     WHERE c.relkind = 'S' AND (
-        c.relnamespace = 'attribution'::regnamespace
+        c.relnamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace)
         OR EXISTS (SELECT 1 FROM pg_depend d JOIN our_relation r ON d.refobjid = r.oid AND d.refclassid = 'pg_class'::regclass
                    WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
     UNION ALL
@@ -250,6 +257,8 @@ SELECT cmp_ok((SELECT count(*) FROM our_foreign_key), '>=', 11::bigint, 'the rul
 -- --- Comments ----------------------------------------------------------------------------------------
 
 SELECT isnt(obj_description('attribution'::regnamespace, 'pg_namespace'), NULL, 'the schema has a comment');
+
+SELECT isnt(obj_description('attribution_internal'::regnamespace, 'pg_namespace'), NULL, 'and that of what only the extension uses');
 
 SELECT is_empty($$
     SELECT r.relkind, r.relname FROM our_relation r

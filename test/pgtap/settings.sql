@@ -30,11 +30,12 @@ ROLLBACK;
 BEGIN;
 SET LOCAL client_min_messages = error;
 DROP EXTENSION attribution CASCADE;
+DROP SCHEMA attribution CASCADE;
 CREATE EXTENSION attribution;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL quote_all_identifiers = off;
 SET LOCAL IntervalStyle = postgres;
-\set definitions 'SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.connamespace = ''attribution''::regnamespace UNION ALL SELECT pg_get_viewdef(c.oid) FROM pg_class c WHERE c.relkind IN (''v'', ''m'') AND c.relnamespace = ''attribution''::regnamespace UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.pronamespace = ''attribution''::regnamespace'
+\set definitions 'SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.connamespace IN (''attribution''::regnamespace, ''attribution_internal''::regnamespace) UNION ALL SELECT pg_get_viewdef(c.oid) FROM pg_class c WHERE c.relkind IN (''v'', ''m'') AND c.relnamespace IN (''attribution''::regnamespace, ''attribution_internal''::regnamespace) UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.pronamespace IN (''attribution''::regnamespace, ''attribution_internal''::regnamespace)'
 SELECT jsonb_agg(d)::text AS created FROM (:definitions) AS x (d) \gset
 ROLLBACK;
 

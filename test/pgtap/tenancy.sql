@@ -19,7 +19,9 @@ INSERT INTO access VALUES
 -- No rows of tenants in these.
 CREATE TEMP TABLE shared_relation (name text);
 INSERT INTO shared_relation VALUES ('attribution.currencies'), ('attribution.refresh_log'), ('attribution.refresh_status'),
-    ('attribution_internal.refresh_state'), ('attribution_internal.refresh_doubts'), ('attribution.index_plan');
+    ('attribution.schema_version'), ('attribution.index_plan'),
+    ('attribution_internal.refresh_state'), ('attribution_internal.refresh_doubts'), ('attribution_internal.refresh_log'),
+    ('attribution_internal.installation'), ('attribution_internal.required_pieces'), ('attribution_internal.parts_as_made');
 
 CREATE TEMP TABLE owner_sees AS
 SELECT r.name, (pg_temp.run_as(current_user, '', format('SELECT count(*) FROM %s t WHERE t::text ~ ''bbbbbbbb|SECRET-B|987654''', r.name))).result::bigint AS rows_of_b
@@ -267,7 +269,7 @@ INSERT INTO call VALUES
         'SELECT attribution.post_allocations(%1$L, %3$L)'),
     ('attribution.refresh(text,text)', 3, true, 'SELECT attribution.refresh(''mv_realtime_revenue'')'),
     ('attribution.refresh_all(text)', 3, true, 'CALL attribution.refresh_all()'),
-    ('attribution_internal.refresh_doubt(text)', 3, true, 'SELECT coalesce(attribution_internal.refresh_doubt(''mv_realtime_revenue''), ''none'')'),
+    ('attribution_internal.refresh_doubt(text)', 4, true, 'SELECT coalesce(attribution_internal.refresh_doubt(''mv_realtime_revenue''), ''none'')'),
     ('attribution.prune_refresh_log(interval)', 3, true, 'SELECT attribution.prune_refresh_log()'),
     ('attribution.reconciliation_differences(uuid,uuid)', 1, false,
         'SELECT string_agg(r::text, '' '') FROM attribution.reconciliation_differences(%1$L, overlay(%2$L placing ''6'' from 36)::uuid) r'),
@@ -282,11 +284,18 @@ INSERT INTO call VALUES
     ('attribution.prune_tenant_settlements(uuid,interval)', 3, false, 'SELECT attribution.prune_tenant_settlements(%1$L, ''-1 day'')'),
     ('attribution.prune_settlements(interval)', 3, true, 'SELECT attribution.prune_settlements(''-1 day'')'),
     ('attribution.check_index_plan()', 3, true, 'SELECT count(*) FROM attribution.check_index_plan()'),
-    ('attribution_internal.index_obstacle(name,boolean)', 3, true, 'SELECT coalesce(attribution_internal.index_obstacle(''idx_tenants_name'', false), ''none'')'),
-    ('attribution_internal.index_bloat(oid)', 3, true, 'SELECT coalesce(attribution_internal.index_bloat(''attribution.tenants_pkey''::regclass), 0)'),
-    ('attribution_internal.lock_planned()', 3, true, 'SELECT attribution_internal.lock_planned()'),
+    ('attribution_internal.index_obstacle(name,boolean)', 4, true, 'SELECT coalesce(attribution_internal.index_obstacle(''idx_tenants_name'', false), ''none'')'),
+    ('attribution_internal.index_bloat(oid)', 4, true, 'SELECT coalesce(attribution_internal.index_bloat(''attribution.tenants_pkey''::regclass), 0)'),
+    ('attribution_internal.lock_planned()', 4, true, 'SELECT attribution_internal.lock_planned()'),
     ('attribution.index_report(interval)', 3, true, 'SELECT count(*) FROM attribution.index_report()'),
-    ('attribution_internal.is_replicated_row()', 1, true, 'SELECT attribution_internal.is_replicated_row()'),
+    ('attribution_internal.is_replicated_row()', 4, true, 'SELECT attribution_internal.is_replicated_row()'),
+    ('attribution_internal.table_definitions()', 4, true, 'SELECT attribution_internal.table_definitions()'),
+    ('attribution_internal.table_version()', 4, true, 'SELECT attribution_internal.table_version()'),
+    ('attribution_internal.parse_required_pieces()', 4, true, 'SELECT count(*) FROM attribution_internal.parse_required_pieces()'),
+    ('attribution.create_tables(boolean)', 4, true, 'SELECT count(*) FROM attribution.create_tables(true)'),
+    ('attribution_internal.parts_now()', 4, true, 'SELECT count(*) FROM attribution_internal.parts_now()'),
+    ('attribution_internal.record_parts()', 4, true, 'SELECT attribution_internal.record_parts()'),
+    ('attribution.check_backup()', 4, true, 'SELECT count(*) FROM attribution.check_backup()'),
     ('attribution.grant_access(name,text)', 4, false, 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
     ('attribution.bind_tenant(name,uuid)', 4, false, 'SELECT attribution.bind_tenant(''tap_nobody'', %1$L)');
 

@@ -224,7 +224,7 @@ CREATE FUNCTION pg_temp.allocate(channels text[], weights numeric[], model_versi
                                  event_id uuid DEFAULT 'a110ca7e-0000-4000-8000-0000000000e4',
                                  tenant_id uuid DEFAULT 'a110ca7e-0000-4000-8000-00000000000a')
     RETURNS SETOF attribution.attribution_allocations LANGUAGE sql
-    RETURN attribution.allocate_event(tenant_id, event_id, model_version, channels, weights);
+    BEGIN ATOMIC SELECT * FROM attribution.allocate_event(tenant_id, event_id, model_version, channels, weights); END;
 CALL pg_temp.attempt($$SELECT pg_temp.allocate('{}', '{}')$$);
 CALL pg_temp.attempt($$SELECT pg_temp.allocate('{a}', '{}')$$);
 CALL pg_temp.attempt($$SELECT pg_temp.allocate('{a, b}', '{1}')$$);

@@ -769,9 +769,10 @@ CREATE ROLE regress_attribution_operator;
 SELECT attribution.grant_access('regress_attribution_operator', 'operator');
 UPDATE attribution.currencies SET decimals = decimals WHERE code = 'USD';
 DELETE FROM attribution.attribution_allocations WHERE tenant_id = :b AND event_id = :e4;
-SET ROLE regress_attribution_operator;
-SELECT view_name, pending_changes, doubt, attribution_internal.refresh_doubt(view_name) IS NOT DISTINCT FROM doubt AS same FROM attribution.refresh_status ORDER BY view_name;
+SELECT view_name, attribution_internal.refresh_doubt(view_name) IS NOT DISTINCT FROM doubt AS same FROM attribution.refresh_status ORDER BY view_name;
 SELECT attribution_internal.refresh_doubt('attribution.mv_realtime_revenue');
+SET ROLE regress_attribution_operator;
+SELECT view_name, pending_changes, doubt FROM attribution.refresh_status ORDER BY view_name;
 CALL attribution.refresh_all();
 SELECT view_name, mode, rows_changed, outcome, pending_changes, doubt FROM attribution.refresh_status ORDER BY view_name;
 SELECT attribution.prune_refresh_log() AS older_than_30_days;
@@ -783,6 +784,8 @@ SELECT view_name, mode, outcome, refreshed_at IS NOT NULL AS is_refreshed, stale
 TABLE attribution_internal.allocation_summary_changes;
 TABLE attribution_internal.refresh_state;
 TABLE attribution_internal.refresh_doubts;
+TABLE attribution_internal.refresh_log;
+SELECT attribution_internal.refresh_doubt('mv_realtime_revenue');
 SET attribution.change_log_limit = '1MB';
 \set VERBOSITY default
 RESET ROLE;
@@ -883,11 +886,11 @@ ROLLBACK;
 -- A function that was replaced captures nothing, whatever its triggers are. Put back, it did not for a while.
 CREATE PROCEDURE pg_temp.replace_function(name text, result text, body text, language text) LANGUAGE plpgsql AS $$
 BEGIN
-    EXECUTE format('CREATE OR REPLACE FUNCTION attribution.%I() RETURNS %s LANGUAGE %s AS %L', name, result, language, body);
+    EXECUTE format('CREATE OR REPLACE FUNCTION attribution_internal.%I() RETURNS %s LANGUAGE %s AS %L', name, result, language, body);
 END $$;
 CREATE TEMP TABLE definition AS
 SELECT p.proname, pg_get_functiondef(p.oid) AS definition FROM pg_proc AS p
-WHERE p.pronamespace = 'attribution'::regnamespace
+WHERE p.pronamespace = 'attribution_internal'::regnamespace
   AND p.proname IN ('capture_summary_change', 'capture_revenue_change', 'capture_status_change', 'doubt_view', 'is_replicated_row', 'notice_refresh');
 CREATE PROCEDURE pg_temp.restore_functions() LANGUAGE plpgsql AS $$
 DECLARE
@@ -1054,7 +1057,15 @@ CALL pg_temp.follow(again => true);
 --
 BEGIN;
 SET LOCAL client_min_messages = error;
+\set ECHO none
+DO $$
+BEGIN
+    SET LOCAL attribution.allow_drop_with_rows = on;
+EXCEPTION WHEN invalid_name THEN NULL;
+END $$;
+\set ECHO all
 DROP EXTENSION attribution CASCADE;
+DROP SCHEMA attribution CASCADE;
 CREATE EXTENSION attribution;
 RESET client_min_messages;
 INSERT INTO attribution.tenants (id, name) VALUES (:a, 'capture a');

@@ -1,4 +1,10 @@
 -- conservation: every step of the money of a tenant holds, says what is pending, and names what breaks it.
+-- In a database of its own: its views were never refreshed.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regression_conservation;
+CREATE DATABASE regression_conservation;
+\set home :DBNAME
+\c regression_conservation
 \set ECHO none
 \getenv inputdir PG_ABS_SRCDIR
 \set prelude :inputdir '/sql/include/prelude.sql'
@@ -7,8 +13,6 @@ SET timezone = 'UTC';
 SET client_min_messages = warning;
 \set a '''c0450000-0000-4000-8000-00000000000a'''
 \set b '''c0450000-0000-4000-8000-00000000000b'''
-DROP EXTENSION attribution;
-CREATE EXTENSION attribution;
 CREATE VIEW pg_temp.proof AS
 SELECT t.name, c.equation, c.model_version, right(c.event_id::text, 2) AS event, c.expected_cents AS expected, c.actual_cents AS actual,
        c.pending_cents AS pending, c.difference_cents AS difference, c.holds
@@ -104,3 +108,5 @@ RESET ROLE;
 RESET attribution.tenant_id;
 DROP OWNED BY regress_attribution_prover;
 DROP ROLE regress_attribution_prover;
+\c :home
+DROP DATABASE regression_conservation;

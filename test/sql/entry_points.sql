@@ -53,7 +53,7 @@ INSERT INTO dummies VALUES
 
 CREATE VIEW routines AS
 SELECT p.oid, p.prokind AS kind, p.proretset AS is_set, p.prorettype::regtype AS result, p.pronargs::int AS arguments,
-       format('attribution.%I', p.proname) AS name, string_to_array(p.proargtypes::text, ' ')::oid[]::regtype[] AS types
+       format('%I.%I', p.pronamespace::regnamespace, p.proname) AS name, string_to_array(p.proargtypes::text, ' ')::oid[]::regtype[] AS types
 FROM pg_proc p
 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'attribution'
@@ -105,8 +105,8 @@ FROM routines r, argument_lists(r.types) AS a WHERE r.arguments = 1;
 -- --- Trigger functions -------------------------------------------------------------------------------
 
 CREATE VIEW trigger_functions AS
-SELECT p.oid, format('attribution.%I', p.proname) AS name, p.prorettype = 'event_trigger'::regtype AS is_of_events
-FROM pg_proc p WHERE p.pronamespace = 'attribution'::regnamespace AND p.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype);
+SELECT p.oid, format('%I.%I', p.pronamespace::regnamespace, p.proname) AS name, p.prorettype = 'event_trigger'::regtype AS is_of_events
+FROM pg_proc p WHERE p.pronamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace) AND p.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype);
 SELECT count(try('trigger function by name', format('SELECT %s()', name))) > 0 AS tried FROM trigger_functions;
 
 -- Tables with a column of each name that the extension has, all of one type; a table with none of them; a view.

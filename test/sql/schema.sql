@@ -1,4 +1,10 @@
 -- schema: the extension comes and goes as a whole, and every constraint of every table holds.
+-- In a database of its own: the extension comes and goes in it.
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regression_schema;
+CREATE DATABASE regression_schema;
+\set home :DBNAME
+\c regression_schema
 \set ECHO none
 \getenv inputdir PG_ABS_SRCDIR
 \set prelude :inputdir '/sql/include/prelude.sql'
@@ -21,33 +27,36 @@ END $$;
 --
 -- CREATE and DROP EXTENSION
 --
-DROP EXTENSION attribution;
--- A schema or an object that somebody prepared is not adopted.
-CREATE SCHEMA attribution;
+-- What depends on it would not work without it. The list of what depends on it is long.
 \set VERBOSITY terse
-CREATE EXTENSION attribution;
+DROP EXTENSION attribution;
 \set VERBOSITY default
-DROP SCHEMA attribution;
-CREATE EXTENSION attribution SCHEMA public;
-CREATE EXTENSION attribution;
 CREATE EXTENSION attribution;
 ALTER EXTENSION attribution SET SCHEMA public;
--- Its parts go with it only.
-DROP TABLE attribution.tenants;
-SELECT nspname FROM pg_namespace WHERE nspname = 'attribution';
-DROP EXTENSION attribution;
-SELECT count(*) AS objects_left FROM pg_namespace WHERE nspname = 'attribution';
+-- It goes with what depends on it; the tables stay, which are no part of it.
+SET client_min_messages = warning;
+DROP EXTENSION attribution CASCADE;
+RESET client_min_messages;
+SELECT nspname FROM pg_namespace WHERE nspname LIKE 'attribution%';
+SELECT relkind, count(*) > 0 AS some FROM pg_class WHERE relnamespace = 'attribution'::regnamespace GROUP BY relkind ORDER BY relkind;
+SELECT count(*) AS functions_left FROM pg_proc WHERE pronamespace = 'attribution'::regnamespace;
 SELECT count(*) AS roles_made FROM pg_roles WHERE rolname LIKE 'attribution%';
+SET client_min_messages = warning;
+DROP SCHEMA attribution CASCADE;
+RESET client_min_messages;
+SELECT count(*) AS objects_left FROM pg_namespace WHERE nspname LIKE 'attribution%';
+CREATE EXTENSION attribution SCHEMA public;
 CREATE EXTENSION attribution;
--- Nothing of it lies outside its schema.
-SELECT n.nspname AS schema, count(*) > 0 AS has_objects
+-- Functions are parts of it, tables and the schema they are in are none. What only the extension uses is one with its schema.
+SELECT d.classid::regclass AS catalog, n.nspname AS schema, count(*) > 0 AS has_members
 FROM pg_depend AS d
 JOIN pg_extension AS e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'attribution'
 LEFT JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
 LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
-JOIN pg_namespace AS n ON n.oid IN (p.pronamespace, c.relnamespace)
+LEFT JOIN pg_type AS t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+LEFT JOIN pg_namespace AS n ON n.oid IN (p.pronamespace, c.relnamespace, t.typnamespace) OR d.classid = 'pg_namespace'::regclass AND n.oid = d.objid
 WHERE d.deptype = 'e'
-GROUP BY n.nspname ORDER BY n.nspname;
+GROUP BY 1, 2 ORDER BY 1::text COLLATE "C", 2;
 -- Unpopulated until the first refresh.
 SELECT relname, relispopulated FROM pg_class
 WHERE relnamespace = 'attribution'::regnamespace AND relkind = 'm' ORDER BY relname;
@@ -294,3 +303,5 @@ CALL pg_temp.attempt($$INSERT INTO attribution.refresh_log (view_name, mode, sta
 
 -- Nothing above left a wrong sum.
 SELECT * FROM attribution.unbalanced_allocations() WHERE tenant_id IN (:tenant, :other);
+\c :home
+DROP DATABASE regression_schema;

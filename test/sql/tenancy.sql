@@ -93,18 +93,25 @@ BEGIN
     END LOOP;
     RETURN who;
 END $$;
-SELECT relname, relkind,
+SELECT oid::regclass AS relation, relkind,
        pg_temp.who(oid::regclass::text, 'SELECT') AS may_select, pg_temp.who(oid::regclass::text, 'INSERT') AS may_insert,
        pg_temp.who(oid::regclass::text, 'UPDATE') AS may_update, pg_temp.who(oid::regclass::text, 'DELETE') AS may_delete,
        pg_temp.who(oid::regclass::text, 'TRUNCATE') AS may_truncate
-FROM pg_class WHERE relnamespace = 'attribution'::regnamespace AND relkind IN ('r', 'v', 'm')
-ORDER BY relname COLLATE "C";
-SELECT proname, prosecdef AS definer, pg_temp.who(oid::regprocedure::text, 'EXECUTE') AS may_execute
-FROM pg_proc WHERE pronamespace = 'attribution'::regnamespace AND prorettype <> 'trigger'::regtype
-ORDER BY proname COLLATE "C", pronargs;
+FROM pg_class WHERE relnamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace) AND relkind IN ('r', 'v', 'm')
+ORDER BY relnamespace::regnamespace::text, relname COLLATE "C";
+SELECT pronamespace::regnamespace AS schema, proname, prosecdef AS definer, pg_temp.who(oid::regprocedure::text, 'EXECUTE') AS may_execute
+FROM pg_proc WHERE pronamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace) AND prorettype <> 'trigger'::regtype
+ORDER BY pronamespace::regnamespace::text, proname COLLATE "C", pronargs;
 SELECT proname FROM pg_proc
-WHERE pronamespace = 'attribution'::regnamespace AND prorettype = 'trigger'::regtype AND pg_temp.who(oid::regprocedure::text, 'EXECUTE') <> ''
+WHERE pronamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace) AND prorettype = 'trigger'::regtype AND pg_temp.who(oid::regprocedure::text, 'EXECUTE') <> ''
 ORDER BY proname COLLATE "C";
+-- What only the extension uses is in a schema that none of them gets into, whatever a view needs of it.
+SELECT r.rolname FROM pg_roles AS r
+WHERE r.rolname LIKE 'regress\_attribution%' AND has_schema_privilege(r.oid, 'attribution_internal', 'USAGE, CREATE');
+SET ROLE "regress_attribution ""operator""";
+SELECT attribution_internal.refresh_doubt('mv_realtime_revenue');
+TABLE attribution_internal.refresh_log;
+RESET ROLE;
 -- Nobody gets into the schema.
 SET ROLE regress_attribution_nobody;
 SELECT * FROM attribution.tenants;

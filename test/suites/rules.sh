@@ -44,6 +44,7 @@ main() {
     for rule in files functions homes names nouns; do house_accepts $rule "a small house: $rule" :; done
     house_refuses files 'a source file of 601 lines' 'lines 601 >src/core/long.cpp'
     house_refuses files 'an SQL fragment of 601 lines' 'lines 601 >sql/install/40-validate.sql'
+    house_refuses files 'a fragment of tables of 601 lines' 'lines 601 >sql/tables/40-validate.sql'
     house_refuses functions 'a function of 71 lines' '{ echo "int f(int a) {"; lines 69; echo "}"; } >src/core/long.cpp'
     house_refuses functions 'a member of 71 lines' '{ echo "struct S {"; echo "    int f(int a) const noexcept {"; lines 69; echo "    }"; echo "};"; } >src/core/long.cpp'
     house_refuses functions 'an entry point of 71 lines' '{ echo "ATTRIBUTION_FUNCTION(attribution_f) {"; lines 69; echo "}"; } >src/entry/long.cpp'
@@ -65,6 +66,8 @@ main() {
         'say src/entry/books/ledger.cpp "bool is_right(int a);" "int posted() {" "    return posted(is_right(1));" "}"'
     house_refuses nouns 'a file of no noun' 'touch src/entry/check/helpers.cpp'
     house_refuses nouns 'a fragment of no noun' 'touch sql/install/44-helpers.sql'
+    house_refuses nouns 'a fragment of tables of no noun' 'touch sql/tables/44-helpers.sql'
+    house_accepts nouns 'a noun that has tables only' 'mv sql/install/42-unbalanced.sql sql/tables'
     house_refuses nouns 'a page of no noun' 'touch doc/helpers.md'
     house_refuses nouns 'a noun whose page is missing' 'rm doc/ledger.md'
     house_refuses nouns 'a page that does not name its noun' 'say doc/ledger.md x; edit CONTRIBUTING.md "s/42-unbalanced . validate/42-unbalanced | ledger/"'
@@ -100,6 +103,8 @@ main() {
         'say sql/install/90-access.sql "CREATE TABLE if not exists attribution.t ();"'
     refuses 'ADD COLUMN IF NOT EXISTS in the installation script' adopts_nothing \
         'say sql/install/90-access.sql "ALTER TABLE attribution.tenants ADD COLUMN IF NOT EXISTS x int;"'
+    refuses 'IF NOT EXISTS among the tables' adopts_nothing \
+        'say sql/tables/10-tenancy.sql "CREATE TABLE if not exists attribution.t ();"'
     accepts 'IF NOT EXISTS of a function' adopts_nothing \
         'say sql/install/90-access.sql "BEGIN" "IF NOT EXISTS (SELECT FROM pg_roles) THEN" "END IF; END;"'
     accepts 'CREATE OR REPLACE in a comment' adopts_nothing 'say sql/install/90-access.sql "-- no CREATE OR REPLACE"'
@@ -149,8 +154,8 @@ refuses_installed() {
 # rights of whoever made it.
 adopts_nothing() {
     local found
-    found=$(cd "$1" && grep -c . sql/install/*.sql >/dev/null &&
-        perl -0ne 's{^\s*--.*}{}mg; while (/\b(create\s+or\s+replace|(?:create|add)(?:\s+\w+){1,4}?\s+if\s+not\s+exists|add\s+if\s+not\s+exists)\b/gi) { print "$ARGV: $1\n" }' sql/install/*.sql)
+    found=$(cd "$1" && grep -c . sql/install/*.sql sql/tables/*.sql >/dev/null &&
+        perl -0ne 's{^\s*--.*}{}mg; while (/\b(create\s+or\s+replace|(?:create|add)(?:\s+\w+){1,4}?\s+if\s+not\s+exists|add\s+if\s+not\s+exists)\b/gi) { print "$ARGV: $1\n" }' sql/install/*.sql sql/tables/*.sql)
     if [ -n "$found" ]; then
         printf '%s\n' "$found"
         return 1
@@ -197,7 +202,7 @@ small_house() {
     mkdir -p "$work/house"
     (
         cd "$work/house"
-        mkdir -p src/core src/pg src/entry/check src/entry/books sql/install doc
+        mkdir -p src/core src/pg src/entry/check src/entry/books sql/install sql/tables doc
         say src/core/cents.cpp 'int half(int a) {' '    return a / 2;' '}'
         say src/pg/cache.cpp 'void watch() {' '    CacheRegisterRelcacheCallback(f, Datum{0});' '}'
         say src/entry/module.cpp 'void _PG_init() {' '}'
@@ -205,7 +210,7 @@ small_house() {
         say src/entry/check/validate.cpp 'namespace {' '/// A sum.' 'struct Sum {' '    int cents;' '};' 'constexpr int limit = 1;' '} // namespace' \
             'bool is_right(int a) {' '    return a < limit;' '}'
         say src/entry/books/ledger.cpp 'namespace {' 'int posted(int a) {' '    return a;' '}' '} // namespace'
-        touch sql/install/{00-schema,40-validate,42-unbalanced,50-ledger}.sql
+        touch sql/install/{00-schema,40-validate,42-unbalanced,50-ledger}.sql sql/tables/50-ledger.sql
         say doc/validate.md '# validate' 'and unbalanced'
         touch doc/ledger.md
         say CONTRIBUTING.md '| wing | noun | with | SQL | page |' '|---|---|---|---|---|' \

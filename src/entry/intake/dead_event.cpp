@@ -141,7 +141,7 @@ void record_resolution(const Intaking& in, const core::Uuid& id) {
             resolved_at = now(), resolution = $3, resolved_by = session_user,
             resolved_event_id = $4
         WHERE tenant_id = $1 AND id = $2)sql"};
-    update.run(in.tenant_id, id, name_of(in.outcome), in.event_id);
+    update.run(in.tenant_id, id, outcome_name(in.outcome), in.event_id);
 }
 
 void record_failed_retry(const Intaking& in, const core::Uuid& id) {

@@ -375,7 +375,7 @@ core::Reading read(Intaking* in) {
 
 } // namespace
 
-std::string_view name_of(DeliveryOutcome outcome) {
+std::string_view outcome_name(DeliveryOutcome outcome) {
     constexpr std::array<std::string_view, delivery_outcome_count> names = {"ignored", "duplicate",
                                                                             "ingested", "dead"};
     return names[static_cast<std::size_t>(outcome)];

@@ -21,7 +21,7 @@ enum class DeliveryOutcome : std::uint8_t { ignored, duplicate, ingested, dead }
 inline constexpr std::size_t delivery_outcome_count = 4;
 
 /// The name of the outcome in SQL.
-std::string_view name_of(DeliveryOutcome outcome);
+std::string_view outcome_name(DeliveryOutcome outcome);
 
 /// A delivery, and what became of it so far. Its texts live as long as the memory context.
 struct Intaking {

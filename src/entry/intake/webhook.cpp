@@ -39,7 +39,7 @@ Datum finish(FunctionCallInfo fcinfo, Intaking* in) {
     if (in->outcome == DeliveryOutcome::dead)
         store_dead_event(*in);
     SPI_finish();
-    return pg::row_result(fcinfo, in->event_id, name_of(in->outcome));
+    return pg::row_result(fcinfo, in->event_id, outcome_name(in->outcome));
 }
 
 } // namespace

@@ -78,10 +78,11 @@ Required read_required() {
     systable_endscan(scan);
     table_close(table, AccessShareLock);
     if (required.version == nullptr || required.tables == NIL)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("extension attribution is incomplete"),
-                        errdetail("Table attribution_internal.required_pieces lacks rows."),
-                        errhint("Restore them from the extension's installation script.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("extension attribution is incomplete"),
+                 errdetail("Materialized view attribution_internal.required_pieces lacks rows."),
+                 errhint("REFRESH MATERIALIZED VIEW attribution_internal.required_pieces.")));
     return required;
 }
 
@@ -197,7 +198,7 @@ void check_version(const char* found, const char* expected) {
 
 /// Looks at the catalogs; takes no lock on the tables of tenants, so it waits for nobody who
 /// changes them.
-void look_up_tables() {
+void look_up_pieces() {
     check_library_version();
     const Required required = read_required();
     bool is_any_there = false;
@@ -242,7 +243,7 @@ void require_tables() {
     const MemoryContext scratch =
         AllocSetContextCreate(CurrentMemoryContext, "attribution tables", ALLOCSET_SMALL_SIZES);
     const MemoryContext before = MemoryContextSwitchTo(scratch);
-    tables_cache.ensure(look_up_tables);
+    tables_cache.ensure(look_up_pieces);
     MemoryContextSwitchTo(before);
     MemoryContextDelete(scratch);
 }

@@ -13,7 +13,7 @@ namespace attribution::entry {
 namespace {
 
 /// A trigger that names the view in its first argument; more arguments are allowed, and ignored.
-struct FoundTrigger {
+struct CapturingTrigger {
     using Columns = std::tuple<Oid, Oid, std::int32_t, std::string_view,
                                std::optional<std::string_view>, bool, bool, bool, std::string_view>;
     Oid table;
@@ -43,7 +43,7 @@ WHERE NOT t.tgisinternal AND t.tgfoid = ANY ($1)
       = convert_to($2, 'UTF8') || decode('00', 'hex') -- arguments end with a zero
 ORDER BY t.oid
 )sql";
-constinit pg::Statement<FoundTrigger(std::span<const Oid>, std::string_view)> find_triggers{
+constinit pg::Statement<CapturingTrigger(std::span<const Oid>, std::string_view)> find_triggers{
     find_triggers_sql};
 
 /// What the functions of this module are now.
@@ -104,7 +104,7 @@ std::optional<std::string_view> condition_of(const RequiredTrigger& required) {
 
 /// True when the trigger does what is required; the table and the function are compared by the
 /// caller.
-bool does_duty(const FoundTrigger& found, const RequiredTrigger& required) {
+bool does_duty(const CapturingTrigger& found, const RequiredTrigger& required) {
     const bool gets_rows = required.duty == Duty::log_rows;
     const int type = required.events | (is_each_row(required) ? TRIGGER_TYPE_ROW : 0);
     const char enabled = required.duty == Duty::raise_doubt_if_replicated ? TRIGGER_FIRES_ON_REPLICA
@@ -118,7 +118,7 @@ bool does_duty(const FoundTrigger& found, const RequiredTrigger& required) {
 }
 
 /// True when the triggers are those required, each of them once.
-bool are_as_required(const pg::Rows<FoundTrigger>& triggers, const TrackedView& view,
+bool are_as_required(const pg::Rows<CapturingTrigger>& triggers, const TrackedView& view,
                      Oid capture_function, Oid doubt_function) {
     if (triggers.size() != view.triggers.size())
         return false;
@@ -127,7 +127,7 @@ bool are_as_required(const pg::Rows<FoundTrigger>& triggers, const TrackedView& 
         const bool logs =
             required.duty == Duty::log_rows || required.duty == Duty::log_altered_rows;
         int count = 0;
-        for (const FoundTrigger& found : triggers)
+        for (const CapturingTrigger& found : triggers)
             if (found.table == table &&
                 found.function == (logs ? capture_function : doubt_function) &&
                 does_duty(found, required))
@@ -158,7 +158,7 @@ Capture describe_capture(const TrackedView& view) {
     initStringInfo(&description);
     appendStringInfo(&description, "%u %u:", pg::own_relation(view.name),
                      pg::internal_relation(view.log));
-    for (const FoundTrigger& trigger : triggers)
+    for (const CapturingTrigger& trigger : triggers)
         appendStringInfo(&description, " %.*s,", static_cast<int>(trigger.identity.size()),
                          trigger.identity.data());
     appendStringInfo(&description, "; %.*s; %.*s", static_cast<int>(event_trigger->size()),

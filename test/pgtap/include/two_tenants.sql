@@ -92,10 +92,16 @@ FROM (VALUES (pg_temp.a(), pg_temp.a(2), 'of A'), (pg_temp.b(), pg_temp.b(2), 'S
 UPDATE attribution.revenue_ledger SET is_verified = true, verified_at = '2026-01-08 10:00Z' WHERE reverses_id IS NOT NULL;
 UPDATE attribution.reconciliation_runs SET last_run_at = '2026-01-08 10:00Z' WHERE state = 'running';
 
-CREATE TEMP VIEW ours AS
+-- The extension's members, and the tables and views, which are none.
+CREATE TEMP VIEW member AS
 SELECT d.classid, d.objid
 FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid AND d.refclassid = 'pg_extension'::regclass
 WHERE e.extname = 'attribution' AND d.deptype = 'e';
+CREATE TEMP VIEW ours AS
+TABLE member
+UNION ALL
+SELECT 'pg_class'::regclass, c.oid FROM pg_class c
+WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f');
 
 CREATE TEMP VIEW our_relation AS
 SELECT c.oid, c.oid::regclass::text AS name, c.relname, c.relkind

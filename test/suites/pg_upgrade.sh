@@ -1,0 +1,110 @@
+#!/bin/bash
+# pg_upgrade to every later PostgreSQL of this machine (test/matrix has 15, 17 and 18 in one chroot), with copied files
+# and with linked ones: rows, rights, triggers and what the owner has added to our tables are there, views and what
+# waits for them too; wrong rows are refused, and everything goes on.
+
+# shellcheck disable=SC2317 # called by name
+set -euo pipefail
+# shellcheck source=test/server.sh
+. "$ATTRIBUTION_SERVER_SH"
+
+work=$(mktemp -d "$ATTRIBUTION_TMP/pg_upgrade.XXXXXX")
+also_remove+=("$work")
+sql=$ATTRIBUTION_ROOT/test/backup
+# shellcheck source=test/backup/compare.sh
+. "$sql/compare.sh"
+conf=('autovacuum = off' 'wal_level = logical')
+
+main() {
+    local config later=() old_bin
+    for config in /usr/lib/postgresql/*/bin/pg_config; do
+        if [[ $config =~ /postgresql/([0-9]+)/ ]] && [ "${BASH_REMATCH[1]}" -gt "$PG_MAJOR" ] && [ -e "$("$config" --pgxs)" ]; then later+=("$config"); fi
+    done
+    if [ ${#later[@]} = 0 ]; then
+        skip "no PostgreSQL later than $PG_MAJOR to upgrade to"
+        suite_end
+    fi
+    server_start "${conf[@]}"
+    old_bin=$PG_BIN
+    make_source
+    server_stop keep
+    server_park old
+    for config in "${later[@]}"; do
+        prefix_add "$config"
+        upgrade "$(major_of "$("$config" --version)")" copy
+        upgrade "$(major_of "$("$config" --version)")" link
+    done
+    server_use old
+    rm -rf "$server_dir"
+    suite_end
+}
+
+# What is dumped elsewhere, and changes that no refresh has seen.
+make_source() {
+    fresh_database shop 'CREATE EXTENSION attribution'
+    psql -Xq -f "$sql/source.sql" >"$work/source.log" 2>&1 || { cat "$work/source.log"; die 'the source could not be made'; }
+    psql -Xq -v ON_ERROR_STOP=1 -o "$work/changes.log" <<'SQL'
+SELECT a.* FROM attribution.attribution_events e, attribution.allocate_event(e.tenant_id, e.id, 'late', '{email,direct}', '{2,1}') a
+WHERE e.event_type = 'conversion' AND e.revenue_cents < 5000;
+UPDATE attribution.revenue_ledger SET is_verified = true, verified_at = '2026-03-02Z'
+WHERE (tenant_id, id) IN (SELECT DISTINCT ON (tenant_id) tenant_id, id FROM attribution.revenue_ledger WHERE NOT is_verified ORDER BY tenant_id, id);
+INSERT INTO attribution.reconciliation_runs (tenant_id, state) SELECT id, 'failed' FROM attribution.tenants;
+SQL
+    is "$(psql -XqAtc 'SELECT bool_and(pending_changes > 0 AND doubt IS NULL) FROM attribution.refresh_status')" t 'the views lack what was done'
+    state_of_any_major >"$work/state"
+}
+
+# Without texts that a later version prints in another way, and rights and constraints that it has in addition.
+state_of_any_major() {
+    { state || true; } | sed -E '/^(view|function) /d; /^constraint .* NOT NULL [a-z_A-Z" ]+$/d; s/,MAINTAIN\*?//'
+}
+
+# upgrade MAJOR copy|link
+upgrade() {
+    local major=$1 how=$2 old=${server_parked[old]#*:} what="$PG_MAJOR to $1, $2" words=() PG_BIN=$prefix_bin
+    server_make_directory
+    cp -a "$old/data" "$server_dir/old"
+    # What 18 does by default, and the old cluster has not.
+    [ "$major" -lt 18 ] || words=(--no-data-checksums)
+    step in_directory "$server_dir" "${as_server[@]}" "$PG_BIN/initdb" -D "$server_dir/data" -U postgres --auth=trust \
+        --no-locale --encoding=UTF8 --no-sync --no-instructions "${words[@]}" >"$work/initdb.log" 2>&1 || { cat "$work/initdb.log"; die 'initdb failed'; }
+    words=(--old-bindir="$old_bin" --new-bindir="$PG_BIN" --old-datadir="$server_dir/old" --new-datadir="$server_dir/data" --socketdir="$server_dir/s" -U postgres)
+    if [ "$how" = link ]; then words+=(--link); fi
+    is "$(pg_upgrade "${words[@]}" --check)" '*Clusters are compatible*' "$what: pg_upgrade --check"
+    is "$(pg_upgrade "${words[@]}")" '' "$what: pg_upgrade"
+    printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$server_dir/s'" 'fsync = off' 'dynamic_shared_memory_type = mmap' "timezone = 'UTC'" "${conf[@]}" \
+        >>"$server_dir/data/postgresql.conf"
+    export PGHOST=$server_dir/s PGDATABASE=shop
+    server_run
+    holds
+    server_stop
+}
+
+# What it says, if it fails; of a check its last line.
+pg_upgrade() {
+    local code=0
+    step in_directory "$server_dir" "${as_server[@]}" "$PG_BIN/pg_upgrade" "$@" >"$work/pg_upgrade.log" 2>&1 || code=$?
+    if [ "$code" != 0 ]; then
+        cat "$work/pg_upgrade.log"
+        find "$server_dir/data/pg_upgrade_output.d" -name '*.txt' -exec cat {} + 2>/dev/null || true
+    elif [ "${*: -1}" = --check ]; then
+        grep -v '^$' "$work/pg_upgrade.log" | tail -n 1
+    fi
+}
+
+holds() {
+    state_of_any_major >"$work/state.new"
+    same "$work/state" "$work/state.new" "$what: the same rows, schema, rights, comments and objects of the owner, and nothing is missing"
+    is "$(psql -XqAtc 'SELECT bool_and(pending_changes > 0 OR doubt IS NOT NULL) FROM attribution.refresh_status')" t "$what: what the views lack is known, or in doubt"
+    psql -Xqc 'CALL attribution.refresh_all()'
+    is "$(psql -XqAt -f - <<'SQL'
+SELECT format('SELECT %L, count(*) FROM ((TABLE %2$s EXCEPT ALL (%3$s)) UNION ALL ((%3$s) EXCEPT ALL TABLE %2$s)) d', relname, oid::regclass, rtrim(pg_get_viewdef(oid), ';'))
+FROM pg_class WHERE relnamespace = 'attribution'::regnamespace AND relkind = 'm' ORDER BY relname \gexec
+SQL
+)" $'mv_allocation_summary|0\nmv_realtime_revenue|0\nmv_reconciliation_status|0' "$what: the first refresh makes them right"
+    promises >"$work/promises"
+    same "$sql/promises.out" "$work/promises" "$what: reads, refuses, follows and writes as before"
+    is "$(grep -E 'PANIC|TRAP|terminated by signal' "$server_dir/log" || true)" '' "$what: no backend ended by itself"
+}
+
+main
