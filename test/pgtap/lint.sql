@@ -197,9 +197,9 @@ $$, ARRAY[
 CREATE FUNCTION pg_temp.sqlstate_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE statement;
-    RETURN '00000';
+    RAISE EXCEPTION USING ERRCODE = 'UNDO0'; -- what the call did is undone
 EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE;
+    RETURN replace(SQLSTATE, 'UNDO0', '00000');
 END $$;
 
 -- 2D000: refresh_all() would have committed. 00000 is a NULL or no row.
