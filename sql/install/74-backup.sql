@@ -150,9 +150,11 @@ COMMENT ON FUNCTION attribution_internal.parts_now() IS
 'What the parts of the extension are in this moment, and what stands on its tables: a row for each aspect that a dump leaves out, with the command that gives the object this value and the one that takes it away. Grants are not among them: a dump has those.';
 REVOKE ALL ON FUNCTION attribution_internal.parts_now() FROM PUBLIC;
 
--- A materialized view and no table: a publication FOR ALL TABLES would send it to other servers.
+-- A materialized view and no table: a publication FOR ALL TABLES would send it to other servers. REFRESH writes into a
+-- table pg_temp_N, which is a part of the extension for that moment when a script of it refreshes.
 CREATE MATERIALIZED VIEW attribution_internal.parts_as_made AS
 SELECT p.object, p.stands_on, p.aspect, p.value, p.way_there FROM attribution_internal.parts_now() p
+WHERE concat_ws(' ', p.object, p.stands_on) !~ '\mattribution_internal\.pg_temp_[0-9]'
 WITH NO DATA;
 COMMENT ON MATERIALIZED VIEW attribution_internal.parts_as_made IS 'What the parts of the extension were when its script had made them: what a restore brings. Not dumped.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.object IS 'Type and identity, as pg_identify_object says them in every language.';

@@ -348,8 +348,8 @@ $$, 'every table that a materialized view reads logs its changes for it, or puts
 SELECT set_eq(
     $$ SELECT e.evtname::text, e.evtevent::text, e.evtenabled::text FROM pg_event_trigger e
        JOIN ours o ON o.objid = e.oid AND o.classid = 'pg_event_trigger'::regclass $$,
-    $$ VALUES ('attribution_notices_refresh', 'ddl_command_end', 'A') $$,
-    'a refresh by hand is noticed, always');
+    $$ VALUES ('attribution_notices_refresh', 'ddl_command_end', 'A'), ('attribution_guards_drop', 'ddl_command_start', 'A') $$,
+    'a refresh by hand and a DROP are noticed, always');
 
 -- --- Dumps -------------------------------------------------------------------------------------------
 
