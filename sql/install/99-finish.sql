@@ -30,9 +30,6 @@ BEGIN
     IF is_new THEN
         PERFORM attribution.create_tables();
         ALTER EXTENSION attribution DROP SCHEMA attribution;
-    ELSE
-        RAISE NOTICE 'schema "attribution" is there: its tables are left to the dump that is being restored'
-            USING HINT = 'Where no dump is being restored: SELECT * FROM attribution.create_tables().';
     END IF;
 END;
 $$;
