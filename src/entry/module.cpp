@@ -23,6 +23,7 @@ namespace attribution::entry {
 
 char* tenant_id_setting = nullptr;
 int sum_tolerance_cents = 0;
+bool allow_drop_with_rows = false;
 
 } // namespace attribution::entry
 
@@ -39,6 +40,11 @@ void _PG_init(void) {
         "Largest difference between allocations and revenue that may be committed, in cents.",
         "0 is exact. 1 accepts imports from systems that round.", &sum_tolerance_cents, 0, 0,
         1000000, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable(
+        "attribution.allow_drop_with_rows",
+        "Lets this session drop tables that have rows of tenants.",
+        "Off, a DROP that would lose such rows, or what guards them, is an error.",
+        &allow_drop_with_rows, false, PGC_USERSET, 0, nullptr, nullptr, nullptr);
     DefineCustomIntVariable(
         "attribution.change_log_limit",
         "Size up to which the changes of a materialized view are logged until it is refreshed.",

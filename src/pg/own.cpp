@@ -31,6 +31,10 @@ Oid own_schema() {
     return get_namespace_oid(schema_name, false);
 }
 
+Oid find_own_schema() {
+    return get_namespace_oid(schema_name, true);
+}
+
 Oid find_own_relation(const char* name) {
     return find_relation(schema_name, name);
 }

@@ -14,6 +14,9 @@ Oid own_extension();
 /// The schema of tables and views. Raises 3F000 when it is not there.
 Oid own_schema();
 
+/// The same, InvalidOid when it is not there.
+Oid find_own_schema();
+
 /// A relation of that schema. Raises 42P01 when it is not there.
 Oid own_relation(const char* name);
 

@@ -43,16 +43,18 @@ extern "C" {
 #include "catalog/pg_constraint.h"     // foreign keys lead from allocations to events
 #include "catalog/pg_extension.h"      // the version of the extension
 #include "catalog/pg_language.h"       // functions in C
+#include "catalog/pg_namespace.h"      // schemas in dependencies
 #include "catalog/pg_proc.h"           // trigger functions
 #include "catalog/pg_trigger.h"        // what fires on what
 #include "catalog/pg_type.h"           // type OIDs of query parameters
 #include "commands/comment.h"          // comments of tables
+#include "commands/defrem.h"           // access methods by name
 #include "commands/event_trigger.h"    // REFRESH made by hand
-
 #include "commands/extension.h"        // this extension
 #include "commands/policy.h"           // policies by name
 #include "commands/tablecmds.h"        // views that are in use
 #include "commands/trigger.h"          // trigger data
+#include "commands/user.h"             // roles of a statement
 #include "common/hashfn.h"             // advisory locks on tenants
 #include "common/int.h"                // sums that may overflow
 #include "executor/executor.h"         // indexes of materialized views

@@ -286,7 +286,7 @@ soak() {
         'soak: no cent is lost'
     refreshed 'soak: and again' 'incremental incremental incremental'
     if [ "$(ask "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'")" = 1 ]; then
-        is "$(ask "SELECT count(bt_index_check(i.indexrelid, true)) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind = 'm'" 2>&1)" \
+        is "$(ask "SELECT count(bt_index_check(i.indexrelid, true)) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace IN ('attribution'::regnamespace, 'attribution_internal'::regnamespace) AND c.relkind = 'm'" 2>&1)" \
             4 'soak: every row of the views is in their indexes'
     else
         skip 'there is no amcheck beside this PostgreSQL'
@@ -337,8 +337,10 @@ replication() {
     server_use primary
     shop published
     psql -Xq -v ON_ERROR_STOP=1 -c 'CREATE PUBLICATION everything FOR ALL TABLES'
-    is "$(ask "SELECT count(*) FROM pg_publication_tables p JOIN pg_class c ON c.relname = p.tablename AND c.relnamespace = 'attribution'::regnamespace AND c.relkind = 'm'")" 0 \
+    is "$(ask "SELECT count(*) FROM pg_publication_tables p JOIN pg_class c ON c.relname = p.tablename AND c.relnamespace = p.schemaname::regnamespace AND c.relkind = 'm'")" 0 \
         'no log, no state and no view is published'
+    is "$(ask "SELECT string_agg(p.tablename, ' ') FROM pg_publication_tables p WHERE p.schemaname = 'attribution_internal'")" refresh_log \
+        'of what only the extension uses, the log of refreshes, which has a key'
     transactions "$seed" 100 >"$work/some.sql"
     psql -Xq -v VERBOSITY=sqlstate -f "$work/some.sql" 2>&1 >/dev/null | grep -oE '[0-9A-Z]{5}$' | grep -vE '^(23514|23505|25P02)$' >"$work/refused" || true
     is "$(cat "$work/refused")" '' 'writers are not disturbed by a publication'
@@ -346,7 +348,7 @@ replication() {
     ask "SELECT attribution.prune_refresh_log('0')" >/dev/null
 
     server_use standby
-    fresh_database subscribed 'CREATE EXTENSION attribution' 'DELETE FROM attribution.currencies' 'DELETE FROM attribution.index_plan' 'CALL attribution.refresh_all()'
+    fresh_database subscribed 'CREATE EXTENSION attribution' 'DELETE FROM attribution.currencies' 'DELETE FROM attribution.index_plan' 'DELETE FROM attribution.schema_version' 'CALL attribution.refresh_all()'
     helpers
     refreshed 'before the subscription' 'incremental incremental incremental'
     psql -Xq -v ON_ERROR_STOP=1 -c "CREATE SUBSCRIPTION sub CONNECTION 'host=${server_parked[primary]#*:}/s port=$PGPORT user=postgres dbname=published' PUBLICATION everything" 2>/dev/null
