@@ -91,7 +91,7 @@ BEGIN
 END $$;
 
 -- Tables without a dead row.
-SELECT set_config(name, 'on', false) FROM pg_settings WHERE name = 'attribution.allow_drop_with_rows' \g /dev/null
+SET attribution.allow_drop_with_rows = on;
 DROP EXTENSION attribution CASCADE;
 DROP SCHEMA attribution CASCADE;
 CREATE EXTENSION attribution;

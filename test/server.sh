@@ -283,7 +283,7 @@ prefix_make() {
     prefix_fill
     build
     prefix_install
-    if [ -n "${ATTRIBUTION_BUILT:-}" ]; then step build_locked install DESTDIR="$ATTRIBUTION_BUILT" >"$(log_file built)" 2>&1; fi
+    prefix_keep
     PG_BIN=$prefix_bin
     export PG_BIN PATH="$PG_BIN:$PATH"
 }
@@ -304,6 +304,12 @@ prefix_add() {
     local ATTRIBUTION_ROOT=$tree
     build
     prefix_install
+    prefix_keep
+}
+
+# Leaves what was built for a run that comes after this one.
+prefix_keep() {
+    [ -z "${ATTRIBUTION_BUILT:-}" ] || step build_locked install DESTDIR="$ATTRIBUTION_BUILT" >"$(log_file built)" 2>&1
 }
 
 # Puts the server of PG_CONFIG into the prefix, all but the extension. prefix_bin is where its programs are.

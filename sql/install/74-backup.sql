@@ -150,14 +150,13 @@ COMMENT ON FUNCTION attribution_internal.parts_now() IS
 'What the parts of the extension are in this moment, and what stands on its tables: a row for each aspect that a dump leaves out, with the command that gives the object this value and the one that takes it away. Grants are not among them: a dump has those.';
 REVOKE ALL ON FUNCTION attribution_internal.parts_now() FROM PUBLIC;
 
-CREATE TABLE attribution_internal.parts_as_made (
-    object    text NOT NULL,
-    stands_on text,
-    aspect    text NOT NULL,
-    value     text NOT NULL,
-    way_there text
-);
-COMMENT ON TABLE attribution_internal.parts_as_made IS 'What the parts of the extension were when its script had made them: what a restore brings. Not dumped.';
+-- A materialized view and no table: a publication FOR ALL TABLES would send it to other servers. REFRESH writes into a
+-- table pg_temp_N, which is a part of the extension for that moment when a script of it refreshes.
+CREATE MATERIALIZED VIEW attribution_internal.parts_as_made AS
+SELECT p.object, p.stands_on, p.aspect, p.value, p.way_there FROM attribution_internal.parts_now() p
+WHERE concat_ws(' ', p.object, p.stands_on) !~ '\mattribution_internal\.pg_temp_[0-9]'
+WITH NO DATA;
+COMMENT ON MATERIALIZED VIEW attribution_internal.parts_as_made IS 'What the parts of the extension were when its script had made them: what a restore brings. Not dumped.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.object IS 'Type and identity, as pg_identify_object says them in every language.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.stands_on IS 'The table that it is a column, an index, a trigger or the like of; NULL for parts themselves.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.aspect IS 'Which of its properties; definition: that it exists at all.';
@@ -168,9 +167,7 @@ CREATE FUNCTION attribution_internal.record_parts() RETURNS void
     LANGUAGE sql VOLATILE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    DELETE FROM attribution_internal.parts_as_made;
-    INSERT INTO attribution_internal.parts_as_made (object, stands_on, aspect, value, way_there)
-    SELECT object, stands_on, aspect, value, way_there FROM attribution_internal.parts_now();
+    REFRESH MATERIALIZED VIEW attribution_internal.parts_as_made;
 $$;
 COMMENT ON FUNCTION attribution_internal.record_parts() IS
 'Writes down what the parts of the extension are. The last statement of its script, and of each script that leads to another version.';

@@ -48,6 +48,7 @@ extern "C" {
 #include "catalog/pg_trigger.h"        // what fires on what
 #include "catalog/pg_type.h"           // type OIDs of query parameters
 #include "commands/comment.h"          // comments of tables
+#include "commands/dbcommands.h"       // the name of the database
 #include "commands/defrem.h"           // access methods by name
 #include "commands/event_trigger.h"    // REFRESH made by hand
 #include "commands/extension.h"        // this extension

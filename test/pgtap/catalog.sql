@@ -36,7 +36,7 @@ WHERE r.relkind IN ('r', 'p', 'm') AND r.relname <> 'tenant_bindings';
 CREATE TEMP TABLE server_state (name text);
 INSERT INTO server_state VALUES
     ('allocation_summary_changes'), ('realtime_revenue_changes'), ('reconciliation_status_changes'), ('refresh_state'), ('refresh_doubts'),
-    ('installation'), ('required_pieces');
+    ('installation'), ('required_pieces'), ('parts_as_made');
 
 CREATE TEMP VIEW our_index AS
 SELECT i.indexrelid AS oid, x.relname, r.oid AS relation_id, r.relname AS relation, i.indisunique, i.indisprimary,

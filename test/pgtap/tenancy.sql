@@ -295,6 +295,7 @@ INSERT INTO call VALUES
     ('attribution.create_tables(boolean)', 4, true, 'SELECT count(*) FROM attribution.create_tables(true)'),
     ('attribution_internal.parts_now()', 4, true, 'SELECT count(*) FROM attribution_internal.parts_now()'),
     ('attribution_internal.record_parts()', 4, true, 'SELECT attribution_internal.record_parts()'),
+    ('attribution.drop_tables()', 4, true, 'SELECT attribution.drop_tables()'),
     ('attribution.check_backup()', 4, true, 'SELECT count(*) FROM attribution.check_backup()'),
     ('attribution.grant_access(name,text)', 4, false, 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
     ('attribution.bind_tenant(name,uuid)', 4, false, 'SELECT attribution.bind_tenant(''tap_nobody'', %1$L)');

@@ -79,7 +79,7 @@ SELECT p.oid::regproc::text AS name, p.provolatile = 'v' AS is_volatile,
               (SELECT string_agg(CASE t.type WHEN 'uuid'::regtype THEN $$'aaaaaaaa-0000-4000-8000-000000000000'$$ WHEN 'text'::regtype THEN $$'reader'$$
                                              WHEN 'name'::regtype THEN $$'reader_on_standby'$$ WHEN 'interval'::regtype THEN $$'1 day'$$ WHEN 'bigint'::regtype THEN '100'
                                              WHEN 'integer'::regtype THEN '1' WHEN 'numeric[]'::regtype THEN $$'{1}'$$ WHEN 'numeric'::regtype THEN '1' WHEN 'oid'::regtype THEN '1259'
-                                             ELSE 'NULL' END || '::' || t.type::regtype, ', ' ORDER BY t.n)
+                                             WHEN 'boolean'::regtype THEN 'false' ELSE 'NULL' END || '::' || t.type::regtype, ', ' ORDER BY t.n)
                FROM unnest(p.proargtypes) WITH ORDINALITY AS t (type, n))) AS call
 FROM pg_proc p WHERE p.pronamespace = 'attribution'::regnamespace AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype);
 SQL

@@ -41,29 +41,32 @@ struct Drop {
 // and the statement takes its own ones afterwards. They are looked up without errors, too: what is
 // not there, or not visible to the user, is the statement's own business.
 
-/// The schema of a qualified name; InvalidOid also for a temporary one, which is nobody's but the
-/// session's.
+/// The schema in the name; InvalidOid when it is of another database, or temporary, which is
+/// nobody's but the session's.
 Oid schema_of_name(const List* names) {
-    return get_namespace_oid(strVal(list_nth(names, list_length(names) - 2)), true);
+    const int length = list_length(names);
+    if (length == 3 && strcmp(strVal(linitial(names)), get_database_name(MyDatabaseId)) != 0)
+        return InvalidOid;
+    return length <= 3 ? get_namespace_oid(strVal(list_nth(names, length - 2)), true) : InvalidOid;
 }
 
-/// A table or type by its name; find_qualified() and find_visible() say where. InvalidOid when it
-/// is not there.
-template <class FindQualified, class FindVisible>
-Oid find_by_name(const List* names, FindQualified find_qualified, FindVisible find_visible) {
+/// A table or type by its name: find_visible(name) by the search path, find_in(name, schema) else.
+/// InvalidOid when it is not there.
+template <class FindVisible, class FindIn>
+Oid find_by_name(const List* names, FindVisible find_visible, FindIn find_in) {
     const char* name = strVal(llast(names));
     if (list_length(names) == 1)
         return find_visible(name);
     const Oid schema = schema_of_name(names);
-    return OidIsValid(schema) ? find_qualified(name, schema) : InvalidOid;
+    return OidIsValid(schema) ? find_in(name, schema) : InvalidOid;
 }
 
 /// The table, when one of schema attribution may go with it: when it is one, or when others inherit
 /// from it. Else InvalidOid, so that a DROP of other tables costs two look-ups.
 Oid find_table(const List* names) {
     const Oid table = find_by_name(
-        names, [](const char* name, Oid schema) { return get_relname_relid(name, schema); },
-        [](const char* name) { return RelnameGetRelid(name); });
+        names, [](const char* name) { return RelnameGetRelid(name); },
+        [](const char* name, Oid schema) { return get_relname_relid(name, schema); });
     HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
     if (!HeapTupleIsValid(tuple))
         return InvalidOid;
@@ -76,12 +79,11 @@ Oid find_table(const List* names) {
 /// The type, when a table may be made of it (ALTER TABLE ... OF): when it is a composite one.
 Oid find_type(const List* names) {
     const Oid type = find_by_name(
-        names,
+        names, [](const char* name) { return TypenameGetTypid(name); },
         [](const char* name, Oid schema) {
             return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
                                    ObjectIdGetDatum(schema));
-        },
-        [](const char* name) { return TypenameGetTypid(name); });
+        });
     return OidIsValid(type) && get_typtype(type) == TYPTYPE_COMPOSITE ? type : InvalidOid;
 }
 

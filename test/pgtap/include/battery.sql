@@ -114,6 +114,7 @@ FROM (VALUES
     ('owner', 'attribution_internal.parts_now()',
         'SELECT pg_catalog.md5(pg_catalog.string_agg(p::pg_catalog.text, '' '' ORDER BY p.object, p.aspect)) FROM attribution_internal.parts_now() p'),
     ('owner', 'attribution_internal.record_parts()', 'SELECT attribution_internal.record_parts()'),
+    ('owner', 'attribution.drop_tables()', 'SELECT attribution.drop_tables()'),
     ('owner', 'attribution.check_backup()', 'SELECT pg_catalog.count(*) FROM attribution.check_backup()'),
     ('owner', 'refresh by hand', 'REFRESH MATERIALIZED VIEW attribution.mv_realtime_revenue'),
     ('owner', 'attribution.grant_access(name,text)', 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
