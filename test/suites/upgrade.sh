@@ -183,14 +183,22 @@ update_that_is_rolled_back() {
 # The list of the page: what every update holds, and on tables that this one changes nothing stronger than they need.
 holds_what_the_page_says() {
     sed -n '/^| every update |/,/^$/s/^| every update | `\([^`]*\)` | `\([^`]*\)` |.*/\1 \2/p' "$page" |
-        while read -r relation mode; do echo "$(tr '[:lower:]' '[:upper:]' <<<"${mode:0:1}")${mode:1} $relation"; done | sort >"$work/locks.page"
+        while read -r relation mode; do echo "$(tr '[:lower:]' '[:upper:]' <<<"${mode:0:1}")${mode:1} $relation"; done | strongest >"$work/locks.page"
     local changed='attribution_events|settlement_differences|event_aliases|tenants|ledger_books|dead_event_depth|mv_reconciliation_status|event_notes|refresh_log'
-    grep -vE "(^AccessShareLock )|attribution(_internal)?\.($changed)$" "$work/locks" | sort >"$work/locks.others"
+    grep -vE "(^AccessShareLock )|attribution(_internal)?\.($changed)$" "$work/locks" | strongest >"$work/locks.others"
     if [ -s "$work/locks.page" ]; then ok 'doc/versions.md lists locks'; else not_ok 'doc/versions.md lists locks'; fi
     same "$work/locks.page" "$work/locks.others" 'an update holds the locks that doc/versions.md says on what it does not change'
     is "$(sed -nE "s/^(AccessExclusiveLock) attribution\.//p" "$work/locks" | sort | paste -sd' ')" \
         'attribution_events dead_event_depth event_aliases event_notes ledger_books mv_reconciliation_status settlement_differences tenants' \
         'and excludes readers from what it changes alone'
+}
+
+# Of several locks on a relation the strongest.
+strongest() {
+    awk 'BEGIN { n = split("AccessShareLock RowShareLock RowExclusiveLock ShareUpdateExclusiveLock ShareLock ShareRowExclusiveLock ExclusiveLock AccessExclusiveLock", modes)
+                 for (i = 1; i <= n; ++i) strength[modes[i]] = i }
+         strength[$1] > strength[best[$2]] { best[$2] = $1 }
+         END { for (relation in best) print best[relation], relation }' | sort
 }
 
 # A package is installed before the databases are updated.
