@@ -154,7 +154,7 @@ REVOKE ALL ON FUNCTION attribution_internal.parts_now() FROM PUBLIC;
 -- table pg_temp_N, which is a part of the extension for that moment when a script of it refreshes.
 CREATE MATERIALIZED VIEW attribution_internal.parts_as_made AS
 SELECT p.object, p.stands_on, p.aspect, p.value, p.way_there FROM attribution_internal.parts_now() p
-WHERE concat_ws(' ', p.object, p.stands_on) !~ '\mattribution_internal\.pg_temp_[0-9]'
+WHERE concat_ws(' ', p.object, p.stands_on) !~ 'attribution_internal[.]pg_temp_[0-9]'
 WITH NO DATA;
 COMMENT ON MATERIALIZED VIEW attribution_internal.parts_as_made IS 'What the parts of the extension were when its script had made them: what a restore brings. Not dumped.';
 COMMENT ON COLUMN attribution_internal.parts_as_made.object IS 'Type and identity, as pg_identify_object says them in every language.';
