@@ -234,7 +234,8 @@ dump_of_an_older_version() {
     psql -Xq -v ON_ERROR_STOP=1 -f "$work/dump.sql" >"$work/restore.log" 2>&1 || cat "$work/restore.log"
     refused 55000 'upgrade_tables()' "SELECT attribution.post_allocations('aaaaaaaa-0000-4000-8000-000000000000', '1.0.0')" "$way: a function"
     refused 55000 'upgrade_tables()' 'SELECT * FROM attribution.create_tables()' "$way: create_tables()"
-    is "$(ask "SELECT object || ' ' || problem FROM attribution.upgrade_tables() LIMIT 1")" "tables were older than version $to" "$way: upgrade_tables() says what it does"
+    two_at_a_time
+    is "$(cat "$work"/upgrade.?)" "tables were older than version $to" "$way: of two upgrade_tables() one says what it does, the other finds nothing to do"
     digests >"$work/restored.digests"
     same "$work/old.digests" "$work/restored.digests" "$way: every row is there"
     psql -XqAtc 'CALL attribution.refresh_all()'
@@ -242,6 +243,21 @@ dump_of_an_older_version() {
     same_catalog updated restored "$way: the catalog is that of a database that was updated"
     promises >"$work/restored.promises"
     same "$sql/promises.out" "$work/restored.promises" "$way: functions read, refuse, follow and write as before"
+}
+
+# Both have begun before one of them can go on.
+two_at_a_time() {
+    local n both=()
+    session_start
+    tell BEGIN 'LOCK TABLE attribution.attribution_events IN SHARE MODE'
+    for n in 1 2; do
+        psql -XqAt -c "SELECT object || ' ' || problem FROM attribution.upgrade_tables() LIMIT 1" >"$work/upgrade.$n" 2>&1 &
+        both+=($!)
+    done
+    await waiting 2
+    tell COMMIT
+    wait "${both[@]}" || true
+    session_end
 }
 
 # Somebody has copied an older library over it, or a session has loaded it before the package was installed.
@@ -290,7 +306,7 @@ sessions_go_on() {
     tell 'BEGIN' "$(work_of_a_session 2)"
     psql -Xqc 'ALTER EXTENSION attribution UPDATE' >"$work/waiting" 2>&1 &
     local updating=$! other
-    await is_waited_for
+    await waiting 1
     psql -XqAtc 'SELECT count(*) FROM attribution.upgrade_tables()' >"$work/second" 2>&1 &
     other=$!
     tell "$(work_of_a_session 3)" 'COMMIT'
@@ -304,8 +320,8 @@ sessions_go_on() {
     is "$(ask "SELECT count(*) FROM attribution.attribution_events WHERE external_event_id LIKE 'session:%'"),$(wrong)" 5,0 'what it wrote is there'
 }
 
-is_waited_for() {
-    [ "$(ask "SELECT count(*) FROM pg_locks WHERE NOT granted")" = 1 ]
+waiting() {
+    [ "$(ask "SELECT count(*) FROM pg_locks WHERE NOT granted")" = "$1" ]
 }
 
 answers() {
