@@ -91,7 +91,9 @@ BEGIN
 END $$;
 
 -- Tables without a dead row.
-DROP EXTENSION attribution;
+SET attribution.allow_drop_with_rows = on;
+DROP EXTENSION attribution CASCADE;
+DROP SCHEMA attribution CASCADE;
 CREATE EXTENSION attribution;
 CALL bench.start(true);
 CALL bench.allocate_history(-19899, 0);

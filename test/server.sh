@@ -25,6 +25,7 @@
 #
 # Read:  PG_CONFIG (which PostgreSQL), CXX, WERROR, TMPDIR, ATTRIBUTION_DATA, ATTRIBUTION_NO_INSTALL=1
 #        (trust that every package is there),
+#        ATTRIBUTION_BUILT (a directory that gets what is installed, and from which prefix_add takes it),
 #        ATTRIBUTION_SERVER_ENV (words NAME=VALUE: variables of the server only).
 # Set:   ATTRIBUTION_ROOT, ATTRIBUTION_SERVER_SH, ATTRIBUTION_TMP, ATTRIBUTION_DATA ('' if there is
 #        none), PG_CONFIG, PG_MAJOR, PG_BIN; by server_start PGHOST PGPORT PGUSER PGDATABASE PATH.
@@ -279,6 +280,40 @@ prefix_make() {
     make_tmp
     [ -n "${PG_BIN:-}" ] && [ -d "$PG_BIN" ] && return 0
     find_postgres
+    prefix_fill
+    build
+    prefix_install
+    prefix_keep
+    PG_BIN=$prefix_bin
+    export PG_BIN PATH="$PG_BIN:$PATH"
+}
+
+# prefix_add PG_CONFIG: another PostgreSQL in the prefix, with the extension in it; prefix_bin is where its programs
+# are. It is built beside the tree, unless a run before it has left what it installed in ATTRIBUTION_BUILT.
+prefix_add() {
+    local PG_CONFIG=$1 PG_MAJOR tree
+    PG_MAJOR=$(major_of "$("$1" --version)")
+    tree=$ATTRIBUTION_TMP/tree.$PG_MAJOR
+    prefix_fill
+    if [ -n "${ATTRIBUTION_BUILT:-}" ] && [ -e "$ATTRIBUTION_BUILT$("$1" --pkglibdir)/$(library_file)" ]; then
+        cp -a --remove-destination "$ATTRIBUTION_BUILT/." "$ATTRIBUTION_TMP"
+        return
+    fi
+    mkdir "$tree"
+    tar --create --directory "$ATTRIBUTION_ROOT" --exclude=./.git --exclude=./build --exclude='*.o' --exclude='*.so' . | tar --extract --directory "$tree"
+    local ATTRIBUTION_ROOT=$tree
+    build
+    prefix_install
+    prefix_keep
+}
+
+# Leaves what was built for a run that comes after this one.
+prefix_keep() {
+    [ -z "${ATTRIBUTION_BUILT:-}" ] || step build_locked install DESTDIR="$ATTRIBUTION_BUILT" >"$(log_file built)" 2>&1
+}
+
+# Puts the server of PG_CONFIG into the prefix, all but the extension. prefix_bin is where its programs are.
+prefix_fill() {
     local t=$ATTRIBUTION_TMP bin lib share
     bin=$("$PG_CONFIG" --bindir) lib=$("$PG_CONFIG" --pkglibdir) share=$("$PG_CONFIG" --sharedir)
     [ -x "$bin/postgres" ] || die "no server beside $PG_CONFIG: install postgresql-$PG_MAJOR"
@@ -287,10 +322,7 @@ prefix_make() {
     link_entries "$lib" "$t$lib"
     link_entries "$share" "$t$share"
     link_entries "$share/extension" "$t$share/extension"
-    build
-    prefix_install
-    PG_BIN=$t$bin
-    export PG_BIN PATH="$PG_BIN:$PATH"
+    prefix_bin=$t$bin
 }
 
 # Links all but directories that are there already and what an installed version of ours left.
@@ -320,11 +352,8 @@ server_start() {
     prefix_make
     find_server_user
     local dir line
-    dir=$(mktemp -d "$ATTRIBUTION_TMP/server.XXXXXX")
-    chmod 755 "$dir"
-    mkdir -m 700 "$dir/data" "$dir/s" # nobody else on the machine may connect: there is no password
-    : >"$dir/log"
-    if [ ${#as_server[@]} -gt 0 ]; then chown -R postgres: "$dir"; fi
+    server_make_directory
+    dir=$server_dir server_dir=
     # The server's user may not be able to enter the directory we are in.
     # initdb, killed, leaves shared memory behind, so a signal waits for its end.
     step_signal=
@@ -349,6 +378,51 @@ CONF
     server_dir=$dir
     export PGHOST=$dir/s PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
     server_run
+}
+
+# The directory of a new server, which server_dir is from now on: empty data, s for its socket, log.
+server_make_directory() {
+    server_dir=$(mktemp -d "$ATTRIBUTION_TMP/server.XXXXXX")
+    chmod 755 "$server_dir"
+    mkdir -m 700 "$server_dir/data" "$server_dir/s" # nobody else on the machine may connect: there is no password
+    : >"$server_dir/log"
+    server_owns "$server_dir"
+}
+
+# Gives what is there to the server's user, if that is not us.
+server_owns() {
+    find_server_user
+    if [ ${#as_server[@]} -gt 0 ]; then chown -R postgres: "$@"; fi
+}
+
+# Runs a client program as the server's user: what it writes, such as a base backup, is the server's to use.
+server_client() {
+    step in_directory "$server_dir" "${as_server[@]}" env PGHOST="$PGHOST" PGPORT="$PGPORT" PGUSER="$PGUSER" "$PG_BIN/$1" "${@:2}"
+}
+
+# Starts another server from a base backup, of which it is a copy; arguments after it are lines for postgresql.conf.
+# The server that was known before is to be parked.
+server_start_from() {
+    local backup=$1 line
+    shift
+    [ -z "$server_pid" ] || die "server_start_from: one server per process; server_park first"
+    server_make_directory
+    cp -a "$backup/." "$server_dir/data"
+    for line in "unix_socket_directories = '$server_dir/s'" "$@"; do printf '%s\n' "$line"; done >>"$server_dir/data/postgresql.conf"
+    export PGHOST=$server_dir/s
+    server_run
+}
+
+# A process knows one server at a time: server_park NAME leaves it running under that name, and server_use NAME is it
+# again.
+declare -A server_parked=()
+server_park() {
+    server_parked[$1]=$server_pid:$server_dir
+    server_pid='' server_dir=''
+}
+server_use() {
+    IFS=: read -r server_pid server_dir <<<"${server_parked[$1]}"
+    export PGHOST=$server_dir/s
 }
 
 # Starts the server of server_dir (again, after server_stop keep). A plain child instead of pg_ctl's

@@ -43,9 +43,7 @@ CREATE SCHEMA attribution_internal;
 COMMENT ON SCHEMA attribution_internal IS
 'What only the extension attribution itself uses: trigger functions, logs of changes, what is known of the materialized views. Nothing here is dumped.';
 
-CREATE TABLE attribution_internal.installation (
-    installed_at timestamptz NOT NULL DEFAULT now()
-);
-COMMENT ON TABLE attribution_internal.installation IS 'One row: when the extension came into this database, which a restore is too. Not dumped.';
+-- A materialized view and no table: a publication FOR ALL TABLES would send it to other servers.
+CREATE MATERIALIZED VIEW attribution_internal.installation AS SELECT now() AS installed_at;
+COMMENT ON MATERIALIZED VIEW attribution_internal.installation IS 'One row: when the extension came into this database, which a restore is too. Not dumped.';
 COMMENT ON COLUMN attribution_internal.installation.installed_at IS 'The time of CREATE EXTENSION.';
-INSERT INTO attribution_internal.installation DEFAULT VALUES;

@@ -27,21 +27,14 @@ CREATE FUNCTION attribution_internal.parse_required_pieces(OUT kind text, OUT ta
 COMMENT ON FUNCTION attribution_internal.parse_required_pieces() IS
 'The tables, keys and triggers of table_definitions(), and the version of the tables: the rows of required_pieces.';
 REVOKE ALL ON FUNCTION attribution_internal.parse_required_pieces() FROM PUBLIC;
-CREATE TABLE attribution_internal.required_pieces (
-    kind       text NOT NULL,
-    table_name name NOT NULL,
-    piece_name name NOT NULL,
-    CONSTRAINT required_pieces_kind CHECK (kind IN ('version', 'table', 'constraint', 'trigger'))
-);
-COMMENT ON TABLE attribution_internal.required_pieces IS
-'What a session must find before a function works: see parse_required_pieces(), which fills it when the extension is created or updated. Not dumped.';
+-- A materialized view and no table: a publication FOR ALL TABLES would send it to a server of another version.
+CREATE MATERIALIZED VIEW attribution_internal.required_pieces AS
+SELECT p.kind, p.table_name, p.piece_name FROM attribution_internal.parse_required_pieces() p;
+COMMENT ON MATERIALIZED VIEW attribution_internal.required_pieces IS
+'What a session must find before a function works: see parse_required_pieces(). Computed when the extension is created or updated. Not dumped.';
 COMMENT ON COLUMN attribution_internal.required_pieces.kind IS 'version, table, constraint (but no CHECK) or trigger.';
 COMMENT ON COLUMN attribution_internal.required_pieces.table_name IS 'The table in schema attribution.';
 COMMENT ON COLUMN attribution_internal.required_pieces.piece_name IS 'The constraint or trigger; of a table its name again; of the version what it is.';
-INSERT INTO attribution_internal.required_pieces SELECT p.kind, p.table_name, p.piece_name FROM attribution_internal.parse_required_pieces() p;
-CREATE TRIGGER forget_cached_rows AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON attribution_internal.required_pieces
-    FOR EACH STATEMENT EXECUTE FUNCTION attribution_internal.forget_cached_rows();
-ALTER TABLE attribution_internal.required_pieces ENABLE ALWAYS TRIGGER forget_cached_rows;
 
 CREATE FUNCTION attribution.create_tables(dry_run boolean DEFAULT false, OUT object text, OUT problem text)
     RETURNS SETOF record

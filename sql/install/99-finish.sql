@@ -30,9 +30,9 @@ BEGIN
     IF is_new THEN
         PERFORM attribution.create_tables();
         ALTER EXTENSION attribution DROP SCHEMA attribution;
-    ELSE
-        RAISE NOTICE 'schema "attribution" is there: its tables are left to the dump that is being restored'
-            USING HINT = 'Where no dump is being restored: SELECT * FROM attribution.create_tables().';
     END IF;
 END;
 $$;
+
+-- The last statement: what the extension is now is what a restore will bring.
+SELECT attribution_internal.record_parts();

@@ -51,7 +51,6 @@ extern "C" {
 #include "commands/dbcommands.h"       // the name of the database
 #include "commands/defrem.h"           // access methods by name
 #include "commands/event_trigger.h"    // REFRESH made by hand
-
 #include "commands/extension.h"        // this extension
 #include "commands/policy.h"           // policies by name
 #include "commands/tablecmds.h"        // views that are in use

@@ -31,11 +31,12 @@ JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdroppe
     AND a.attname = CASE r.relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END
 WHERE r.relkind IN ('r', 'p', 'm') AND r.relname <> 'tenant_bindings';
 
--- What is true of this server alone: what waits for a refresh, and whether that is all. Neither rows of
+-- What is true of this server alone: what waits for a refresh, and whether that is all; what is installed. Neither rows of
 -- tenants nor to be distributed: materialized views, which no publication sends and no dump fills.
 CREATE TEMP TABLE server_state (name text);
 INSERT INTO server_state VALUES
-    ('allocation_summary_changes'), ('realtime_revenue_changes'), ('reconciliation_status_changes'), ('refresh_state'), ('refresh_doubts');
+    ('allocation_summary_changes'), ('realtime_revenue_changes'), ('reconciliation_status_changes'), ('refresh_state'), ('refresh_doubts'),
+    ('installation'), ('required_pieces'), ('parts_as_made');
 
 CREATE TEMP VIEW our_index AS
 SELECT i.indexrelid AS oid, x.relname, r.oid AS relation_id, r.relname AS relation, i.indisunique, i.indisprimary,

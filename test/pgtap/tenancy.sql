@@ -21,7 +21,7 @@ CREATE TEMP TABLE shared_relation (name text);
 INSERT INTO shared_relation VALUES ('attribution.currencies'), ('attribution.refresh_log'), ('attribution.refresh_status'),
     ('attribution.schema_version'), ('attribution.index_plan'),
     ('attribution_internal.refresh_state'), ('attribution_internal.refresh_doubts'), ('attribution_internal.refresh_log'),
-    ('attribution_internal.installation'), ('attribution_internal.required_pieces');
+    ('attribution_internal.installation'), ('attribution_internal.required_pieces'), ('attribution_internal.parts_as_made');
 
 CREATE TEMP TABLE owner_sees AS
 SELECT r.name, (pg_temp.run_as(current_user, '', format('SELECT count(*) FROM %s t WHERE t::text ~ ''bbbbbbbb|SECRET-B|987654''', r.name))).result::bigint AS rows_of_b
@@ -293,6 +293,10 @@ INSERT INTO call VALUES
     ('attribution_internal.table_version()', 4, true, 'SELECT attribution_internal.table_version()'),
     ('attribution_internal.parse_required_pieces()', 4, true, 'SELECT count(*) FROM attribution_internal.parse_required_pieces()'),
     ('attribution.create_tables(boolean)', 4, true, 'SELECT count(*) FROM attribution.create_tables(true)'),
+    ('attribution_internal.parts_now()', 4, true, 'SELECT count(*) FROM attribution_internal.parts_now()'),
+    ('attribution_internal.record_parts()', 4, true, 'SELECT attribution_internal.record_parts()'),
+    ('attribution.drop_tables()', 4, true, 'SELECT attribution.drop_tables()'),
+    ('attribution.check_backup()', 4, true, 'SELECT count(*) FROM attribution.check_backup()'),
     ('attribution.grant_access(name,text)', 4, false, 'SELECT attribution.grant_access(''tap_nobody'', ''operator'')'),
     ('attribution.bind_tenant(name,uuid)', 4, false, 'SELECT attribution.bind_tenant(''tap_nobody'', %1$L)');
 

@@ -1057,13 +1057,7 @@ CALL pg_temp.follow(again => true);
 --
 BEGIN;
 SET LOCAL client_min_messages = error;
-\set ECHO none
-DO $$
-BEGIN
-    SET LOCAL attribution.allow_drop_with_rows = on;
-EXCEPTION WHEN invalid_name THEN NULL;
-END $$;
-\set ECHO all
+SET LOCAL attribution.allow_drop_with_rows = on;
 DROP EXTENSION attribution CASCADE;
 DROP SCHEMA attribution CASCADE;
 CREATE EXTENSION attribution;

@@ -14,6 +14,8 @@ set -euo pipefail
 # Nothing counts the rows of a table unless somebody says ANALYZE.
 server_start 'autovacuum = off' 'wal_level = logical'
 sql=$ATTRIBUTION_ROOT/test/backup
+# shellcheck source=test/backup/compare.sh
+. "$sql/compare.sh"
 work=$(mktemp -d "$ATTRIBUTION_TMP/backup.XXXXXX")
 also_remove+=("$work")
 source=shop
@@ -250,30 +252,6 @@ is_elsewhere_or_same() {
     sed -e "$elsewhere" -e "$filled" "$work/state" >"$work/$PGDATABASE.wanted"
     sed -e "$(if [ "$1" = as_another_superuser ]; then echo; else echo "$elsewhere"; fi)" >"$work/$PGDATABASE.state"
     same "$work/$PGDATABASE.wanted" "$work/$PGDATABASE.state" "$way: the same rows, schema, rights and comments, and nothing is missing"
-}
-
-same() {
-    if diff -U 0 "$1" "$2" >"$2.diff"; then
-        ok "$3"
-    else
-        not_ok "$3"
-        sed '1,2d; s/^/#   /' "$2.diff" | cut -c1-400 | head -n 40
-    fi
-}
-
-state() {
-    psql -XqAt -F ' ' -f "$sql/state.sql" 2>&1
-}
-
-# Of errors only their SQLSTATE and constraint.
-promises() {
-    psql -XqAt -F ' ' -v VERBOSITY=verbose -f "$sql/promises.sql" 2>&1 |
-        sed -nE '/^(DETAIL|HINT|LOCATION|SCHEMA NAME|TABLE NAME|CONTEXT|QUERY): /d
-                 s/^CONSTRAINT NAME:  /constraint /
-                 /^LINE [0-9]+:|^ +\^$/d
-                 s/^psql:.* ERROR:  ([0-9A-Z]{5}): (new row|duplicate|insert or|update or) .*/\1/
-                 s/^psql:.* ERROR:  ([0-9A-Z]{5}): /\1 /
-                 p'
 }
 
 # SQLSTATE HINT COMMAND WHAT

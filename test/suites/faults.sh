@@ -1,12 +1,14 @@
 #!/bin/bash
-# What is cut off in its middle can be done again: CREATE EXTENSION, ALTER EXTENSION UPDATE,
-# create_tables(), upgrade_tables() and a restore, each ended by kill -9 and by a full disk. Afterwards
-# nothing is half there, or the functions refuse to work with it, and the same command completes.
+# What is cut off in its middle can be done again: CREATE EXTENSION, create_tables() and a restore, each ended by
+# kill -9 and by a full disk. Afterwards nothing is half there, or the functions refuse to work with it, and the same
+# command completes. The suites upgrade and pg_upgrade do so with what they make.
 
 # shellcheck disable=SC2317 # called by name
 set -euo pipefail
 # shellcheck source=test/server.sh
 . "$ATTRIBUTION_SERVER_SH"
+# shellcheck source=test/faults.sh
+. "$ATTRIBUTION_ROOT/test/faults.sh"
 
 work=$(mktemp -d "$ATTRIBUTION_TMP/faults.XXXXXX")
 chmod 755 "$work" # a tablespace of the server lies in it
@@ -21,14 +23,14 @@ main() {
     killed mend
     killed restore_at_once
     killed_restore
-    on_a_full_disk
+    on_a_full_disk create_extension mend restore_at_once
     unfinished
     suite_end
 }
 
 # --- The commands -------------------------------------------------------------------------------------
 # Each has a state before it (prepare_X), the command (X, in database `faults`), and what must hold when
-# it was undone (undone_X) and when it was done (done).
+# it was undone (undone_X) and when it was done (is_done).
 
 say() {
     PGOPTIONS='-c client_min_messages=error' psql -XqAtd "${database:-faults}" -v ON_ERROR_STOP=1 "$@"
@@ -57,10 +59,10 @@ make_dumps() {
 INSERT INTO attribution.tenants (id, name) VALUES ('$tenant', 'a');
 SELECT count(attribution.ingest_event('$tenant', 'web', 'touch', '2026-01-01Z'::timestamptz + n * interval '1 minute',
     session_id => ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, channel => (ARRAY['email', 'search'])[n % 2 + 1]))
-FROM generate_series(1, 3000) AS n;
+FROM generate_series(1, 1500) AS n;
 SELECT count(attribution.ingest_event('$tenant', 'shop', 'conversion', '2026-01-02Z'::timestamptz + n * interval '1 minute', n * 97,
     'shop:order:' || n, session_id => ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid))
-FROM generate_series(1, 3000) AS n;
+FROM generate_series(1, 1500) AS n;
 SELECT attribution.define_model('$tenant', '1.0.0', 'linear');
 CALL attribution.allocate_events('$tenant', '1.0.0');
 SELECT attribution.post_allocations('$tenant', '1.0.0');
@@ -80,55 +82,16 @@ SQL
 }
 
 # Nothing is missing, and the functions work.
-done_() {
-    say -c 'SELECT object, problem FROM attribution.create_tables(true)' \
+is_done() {
+    local said
+    said=$(say -c 'SELECT object, problem FROM attribution.create_tables(true)' \
         -c "INSERT INTO attribution.tenants (id, name) VALUES (attribution.uuid_v7(), 'new')" \
         -c "SELECT r.outcome FROM attribution.tenants t, attribution.ingest_event(t.id, 'shop', 'conversion', '2026-01-01Z', 5, 'new') r WHERE t.name = 'new'" \
-        -c "SELECT count(*) FROM attribution.unbalanced_allocations()" -c 'CALL attribution.refresh_all()'
+        -c "SELECT count(*) FROM attribution.unbalanced_allocations()" -c 'CALL attribution.refresh_all()' 2>&1)
+    if [ "$said" = $'ingested\n0' ]; then echo complete; else printf '%s\n' "$said"; fi
 }
 
-# --- kill -9 ------------------------------------------------------------------------------------------
-
-# Milliseconds that the command takes when nobody disturbs it.
-duration_of() {
-    local started
-    "prepare_$1"
-    started=${EPOCHREALTIME/./}
-    "$1"
-    printf '%d' $(((${EPOCHREALTIME/./} - started) / 1000))
-}
-
-# Ends the server's processes of a command after some milliseconds; true when the command was ended by it.
-cut_off() {
-    local command=$1 after=$2 pid
-    PGAPPNAME=victim "$command" >"$work/cut" 2>&1 &
-    local client=$!
-    sleep "$(printf '%d.%03d' $((after / 1000)) $((after % 1000)))"
-    pid=$(PGAPPNAME=killer psql -XqAtd postgres -c "SELECT pid FROM pg_stat_activity WHERE application_name = 'victim' LIMIT 1" 2>/dev/null || true)
-    [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
-    local code=0
-    wait "$client" || code=$?
-    until psql -Xqd postgres -c 'SELECT 1' >/dev/null 2>&1; do sleep 0.02; done
-    [ "$code" != 0 ]
-}
-
-killed() {
-    local command=$1 took step cut=0 undone wrong=''
-    took=$(duration_of "$command")
-    is "$(done_)" $'ingested\n0' "$command: undisturbed it completes"
-    for step in 1 2 3 4 5; do
-        "prepare_$command"
-        undone=$("undone_$command")
-        if cut_off "$command" $((took * step / 6)); then
-            cut=$((cut + 1))
-            [ "$("undone_$command")" = "$undone" ] || wrong="$wrong half there after $((took * step / 6)) ms;"
-            "$command" >"$work/again" 2>&1 || wrong="$wrong not done again: $(head -n 1 "$work/again")"
-        fi
-        [ "$(done_)" = $'ingested\n0' ] || wrong="$wrong incomplete"
-    done
-    is "$wrong" '' "$command: killed at $cut of 5 moments it is undone, and the same command completes"
-    if [ "$cut" = 0 ]; then not_ok "$command: no kill came in its middle"; fi
-}
+# --- A restore by steps -------------------------------------------------------------------------------
 
 # Statement by statement: what was restored stays. The functions refuse until all is there, and a restore
 # into a new database completes.
@@ -138,9 +101,9 @@ killed_restore() {
     restore_by_steps() { PGOPTIONS='-c client_min_messages=error' psql -Xqd faults -v ON_ERROR_STOP=1 -f "$work/filled.sql" >/dev/null; }
     prepare_restore_by_steps() { fresh_database faults; }
     took=$(duration_of restore_by_steps)
-    for step in 1 2 3 4 5 6 7; do
+    for step in 1 2 3 4 5; do
         fresh_database faults
-        if cut_off restore_by_steps $((took * step / 8)); then
+        if cut_off restore_by_steps $((took * step / 6)); then
             cut=$((cut + 1))
             said=$(say -v VERBOSITY=verbose -c "SELECT attribution.post_allocations('$tenant', '1.0.0')" 2>&1 || true)
             case $said in
@@ -149,56 +112,10 @@ killed_restore() {
             esac
         fi
     done
-    is "$refused" "$cut" "a restore by steps, killed at $cut of 7 moments: the functions refuse to work with what is there"
+    is "$refused" "$cut" "a restore by steps, killed at $cut of 5 moments: the functions refuse to work with what is there"
     fresh_database faults
     restore_by_steps
     is "$(digest)" "$(cat "$work/digest")" 'a restore into a new database completes: every row is there'
-}
-
-# --- A full disk --------------------------------------------------------------------------------------
-
-# The database's files are in a tablespace of some megabytes, the log of the server elsewhere: a full disk
-# under the log stops the server, which is another story.
-on_a_full_disk() {
-    local disk=$work/disk command
-    mkdir "$disk"
-    if ! mount -t tmpfs -o size=64m,mode=755 tmpfs "$disk" 2>/dev/null; then
-        skip 'a full disk: this user may not mount one'
-        return
-    fi
-    mounted=$disk
-    mkdir "$disk/space"
-    if [ ${#as_server[@]} -gt 0 ]; then chown postgres: "$disk" "$disk/space"; fi
-    psql -Xqd postgres -v ON_ERROR_STOP=1 -c "CREATE TABLESPACE small LOCATION '$disk/space'"
-    for command in create_extension mend restore_at_once; do full_disk "$command"; done
-    psql -Xqd postgres -c 'DROP DATABASE faults' -c 'DROP TABLESPACE small'
-    umount "$disk"
-    mounted=
-}
-mounted=
-trap 'if [ -n "$mounted" ]; then server_stop immediate; umount -l "$mounted"; fi; cleanup' EXIT
-
-full_disk() {
-    local command=$1 undone left full=0 wrong='' failed=''
-    for left in 40 400 1200 2400; do
-        "prepare_$command"
-        psql -Xqd postgres -v ON_ERROR_STOP=1 -c 'ALTER DATABASE faults SET TABLESPACE small'
-        undone=$("undone_$command")
-        psql -Xqd postgres -c CHECKPOINT
-        dd if=/dev/zero of="$mounted/filler" bs=1k count=$(($(df --output=avail -k "$mounted" | tail -n 1) - left)) status=none
-        failed=''
-        "$command" >"$work/full" 2>&1 || failed=1
-        rm "$mounted/filler"
-        if [ -n "$failed" ]; then
-            full=$((full + 1))
-            grep -q 'No space left on device' "$work/full" || wrong="$wrong $(head -n 1 "$work/full");"
-            [ "$("undone_$command")" = "$undone" ] || wrong="$wrong half there;"
-            "$command" >"$work/again" 2>&1 || wrong="$wrong not done again: $(head -n 1 "$work/again")"
-        fi
-        [ "$(done_)" = $'ingested\n0' ] || wrong="$wrong incomplete;"
-    done
-    is "$wrong" '' "$command: on a disk that was full $full times it is undone, and completes when there is space"
-    if [ "$full" = 0 ]; then not_ok "$command: the disk was never full"; fi
 }
 
 # --- While it is unfinished ---------------------------------------------------------------------------

@@ -82,8 +82,8 @@ void look_up_tables(Tables& tables, Relation allocations) {
 void look_up_event_table(EventTable& table, Relation events) {
     table.cached.depend_on(table.events);
     table.columns = event_columns(events);
-    table.allocations = pg::referencing_relation(events, "event_id",
-                                                 pg::internal_function("check_allocation_sum"));
+    table.allocations =
+        pg::referencing_relation(events, "event_id", pg::internal_function("check_allocation_sum"));
     if (!OidIsValid(table.allocations))
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_TABLE_DEFINITION),

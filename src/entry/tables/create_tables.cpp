@@ -22,6 +22,7 @@ struct Making {
     bool is_dry_run;
     pg::ResultRows* findings;
     List* made_relations; // of Oid
+    List* made_columns;   // of ObjectAddress*
     // The trigger that was made last: ALTER TABLE ... ENABLE ALWAYS TRIGGER follows it.
     const CreateTrigStmt* made_trigger;
 };
@@ -97,34 +98,41 @@ const Constraint* column_constraint(const ColumnDef* column, ConstrType kind) {
     return nullptr;
 }
 
-void mend_column(const Making& making, const RangeVar* table, Oid table_id,
-                 const ColumnDef* wanted) {
+void add_column(Making* making, const RangeVar* table, Oid table_id, const ColumnDef* wanted) {
+    alter_table(*making, table, AT_AddColumn, nullptr, wanted);
+    auto* address = static_cast<ObjectAddress*>(palloc(sizeof(ObjectAddress)));
+    ObjectAddressSubSet(*address, RelationRelationId, table_id,
+                        get_attnum(table_id, wanted->colname));
+    making->made_columns = lappend(making->made_columns, address);
+}
+
+void mend_column(Making* making, const RangeVar* table, Oid table_id, const ColumnDef* wanted) {
     const char* name =
         psprintf("column %s of table %s", quote_identifier(wanted->colname), name_of(table));
     HeapTuple found = SearchSysCacheAttName(table_id, wanted->colname);
     if (!HeapTupleIsValid(found)) {
-        report(making, name, "is missing");
-        if (!making.is_dry_run)
-            alter_table(making, table, AT_AddColumn, nullptr, wanted);
+        report(*making, name, "is missing");
+        if (!making->is_dry_run)
+            add_column(making, table, table_id, wanted);
         return;
     }
     const FormData_pg_attribute column = *reinterpret_cast<Form_pg_attribute>(GETSTRUCT(found));
     ReleaseSysCache(found);
     const Constraint* default_value = column_constraint(wanted, CONSTR_DEFAULT);
     if (default_value != nullptr && !column.atthasdef) {
-        report(making, name, "has no default");
-        if (!making.is_dry_run)
-            alter_table(making, table, AT_ColumnDefault, wanted->colname, default_value->raw_expr);
+        report(*making, name, "has no default");
+        if (!making->is_dry_run)
+            alter_table(*making, table, AT_ColumnDefault, wanted->colname, default_value->raw_expr);
     }
     if (column_constraint(wanted, CONSTR_NOTNULL) != nullptr && !column.attnotnull) {
-        report(making, name, "accepts null");
-        if (!making.is_dry_run)
-            alter_table(making, table, AT_SetNotNull, wanted->colname, nullptr);
+        report(*making, name, "accepts null");
+        if (!making->is_dry_run)
+            alter_table(*making, table, AT_SetNotNull, wanted->colname, nullptr);
     }
 }
 
 /// Mends what a table that is there lacks.
-void mend_table(const Making& making, const CreateStmt* wanted, Oid table_id) {
+void mend_table(Making* making, const CreateStmt* wanted, Oid table_id) {
     ListCell* cell;
     foreach (cell, wanted->tableElts) {
         auto* element = static_cast<Node*>(lfirst(cell));
@@ -134,12 +142,12 @@ void mend_table(const Making& making, const CreateStmt* wanted, Oid table_id) {
     for_each_constraint(wanted, [&](const Constraint* constraint) {
         if (OidIsValid(get_relation_constraint_oid(table_id, constraint->conname, true)))
             return;
-        report(making,
+        report(*making,
                psprintf("constraint %s of table %s", quote_identifier(constraint->conname),
                         name_of(wanted->relation)),
                "is missing");
-        if (!making.is_dry_run)
-            alter_table(making, wanted->relation, AT_AddConstraint, nullptr, constraint);
+        if (!making->is_dry_run)
+            alter_table(*making, wanted->relation, AT_AddConstraint, nullptr, constraint);
     });
 }
 
@@ -149,7 +157,7 @@ void make_table(Making* making, const RawStmt* statement) {
     if (!OidIsValid(found))
         make_relation(making, statement, "table", table->relation);
     else
-        mend_table(*making, table, found);
+        mend_table(making, table, found);
 }
 
 void make_index(const Making& making, const RawStmt* statement) {
@@ -274,8 +282,29 @@ void make_alteration(const Making& making, const RawStmt* statement) {
         run_text(making, statement);
 }
 
+/// The relation that the comment is on, or on a column of; InvalidOid when it is not there.
+Oid find_commented(const CommentStmt* comment) {
+    List* names = list_copy(castNode(List, comment->object));
+    if (comment->objtype == OBJECT_COLUMN)
+        names = list_truncate(names, list_length(names) - 1);
+    return find(makeRangeVarFromNameList(names));
+}
+
+/// True for a relation that this call has made, its columns, and a column that it has added.
+bool is_made(const Making& making, const ObjectAddress& address) {
+    ListCell* cell;
+    foreach (cell, making.made_columns) {
+        const auto* column = static_cast<const ObjectAddress*>(lfirst(cell));
+        if (column->objectId == address.objectId && column->objectSubId == address.objectSubId)
+            return true;
+    }
+    return list_member_oid(making.made_relations, address.objectId);
+}
+
 void make_comment(const Making& making, const RawStmt* statement) {
     const auto* comment = castNode(CommentStmt, statement->stmt);
+    if (!OidIsValid(find_commented(comment)))
+        return; // of a dry run; get_object_address() would fail for a column of no relation
     Relation relation = nullptr;
     const ObjectAddress address =
         get_object_address(comment->objtype, comment->object, &relation, AccessShareLock, true);
@@ -283,8 +312,7 @@ void make_comment(const Making& making, const RawStmt* statement) {
     const bool has_comment =
         is_there && GetComment(address.objectId, address.classId, address.objectSubId) != nullptr;
     const char* object = is_there ? getObjectDescription(&address, false) : nullptr;
-    const bool is_new =
-        relation != nullptr && list_member_oid(making.made_relations, RelationGetRelid(relation));
+    const bool is_new = relation != nullptr && is_made(making, address);
     if (relation != nullptr)
         relation_close(relation, AccessShareLock);
     if (!is_there || has_comment)
@@ -306,7 +334,8 @@ void make_rows(const Making& making, const RawStmt* statement) {
     const RangeVar* table = castNode(InsertStmt, statement->stmt)->relation;
     if (!list_member_oid(making.made_relations, find(table)))
         report(making, psprintf("table %s", name_of(table)),
-               psprintf("lacked or had other versions of " UINT64_FORMAT " rows", written));
+               psprintf("lacked rows of the extension or had others for them: " UINT64_FORMAT,
+                        written));
 }
 
 void make(Making* making, const RawStmt* statement) {
@@ -368,17 +397,31 @@ void revoke_default_privileges(const Making& making) {
     }
 }
 
+/// One of the tables that are there; InvalidOid when there is none.
+Oid find_any_table(const Definitions& definitions) {
+    ListCell* cell;
+    foreach (cell, definitions.statements) {
+        const Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
+        if (!IsA(statement, CreateStmt))
+            continue;
+        const Oid table = find(castNode(CreateStmt, statement)->relation);
+        if (OidIsValid(table))
+            return table;
+    }
+    return InvalidOid;
+}
+
 /// Acts as the owner of the tables that are there, to whom new ones shall belong.
 pg::CallerRights act_as_owner_of_tables(const Making& making) {
-    const Oid tenants = pg::find_own_relation("tenants");
+    const Oid table = find_any_table(making.definitions);
     pg::CallerRights caller;
     GetUserIdAndSecContext(&caller.user, &caller.security_context);
-    if (!OidIsValid(tenants) || making.is_dry_run)
+    if (!OidIsValid(table) || making.is_dry_run)
         return caller;
-    if (!pg::is_owner(tenants, caller.user))
+    if (!pg::is_owner(table, caller.user))
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("must be owner of table attribution.tenants")));
-    return pg::act_as_owner(tenants);
+                        errmsg("must be owner of table %s", pg::qualified_name(table))));
+    return pg::act_as_owner(table);
 }
 
 /// Tables of an older version need other statements than those that are missing.
@@ -401,8 +444,8 @@ void check_tables_version() {
 }
 
 void make_all(Making* making) {
-    check_tables_version();
     const pg::CallerRights caller = act_as_owner_of_tables(*making);
+    check_tables_version();
     ListCell* cell;
     foreach (cell, making->definitions.statements)
         make(making, castNode(RawStmt, lfirst(cell)));
@@ -423,6 +466,7 @@ ATTRIBUTION_FUNCTION(attribution_create_tables) {
                             .is_dry_run = is_dry_run,
                             .findings = &findings,
                             .made_relations = NIL,
+                            .made_columns = NIL,
                             .made_trigger = nullptr};
     if (!making.is_dry_run)
         PreventCommandIfReadOnly("create_tables()");

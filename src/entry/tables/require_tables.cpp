@@ -78,10 +78,11 @@ Required read_required() {
     systable_endscan(scan);
     table_close(table, AccessShareLock);
     if (required.version == nullptr || required.tables == NIL)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("extension attribution is incomplete"),
-                        errdetail("Table attribution_internal.required_pieces lacks rows."),
-                        errhint("Restore them from the extension's installation script.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("extension attribution is incomplete"),
+                 errdetail("Materialized view attribution_internal.required_pieces lacks rows."),
+                 errhint("REFRESH MATERIALIZED VIEW attribution_internal.required_pieces.")));
     return required;
 }
 
