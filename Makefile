@@ -33,6 +33,9 @@ OBJS = $(SOURCES:.cpp=.o)
 
 INSTALL_SQL := $(sort $(wildcard sql/install/*.sql))
 TABLE_SQL := $(sort $(wildcard sql/tables/*.sql))
+# One for each version that changed the tables, the oldest first.
+UPGRADE_STEPS := $(shell printf '%s\n' $(wildcard sql/tables/upgrade/*.sql) | sort -V)
+TABLE_VERSION := $(basename $(notdir $(lastword $(UPGRADE_STEPS))))
 DATA_built = attribution--$(EXTVERSION).sql attribution--$(EXTVERSION).control
 # Empty variables must not look defined to PGXS: expand now.
 DATA := $(wildcard sql/upgrade/*.sql)
@@ -50,8 +53,11 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=.
 WARNINGS = -Wall -Wextra -Wshadow -Wpedantic -Wconversion -Wno-register -Wno-missing-field-initializers \
            -Wno-gnu-statement-expression -Wno-c99-extensions $(if $(WERROR),-Werror)
 # As system headers: clang has more to say about PostgreSQL's than g++.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src -DATTRIBUTION_VERSION='"$(EXTVERSION)"' \
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -I$(srcdir)/src \
               -DATTRIBUTION_INTERFACE='"$(INTERFACE)"' $(TEST_CPPFLAGS)
+# For the files that use it alone, so that another version compiles these alone.
+VERSION_CPPFLAGS = -DATTRIBUTION_VERSION='"$(EXTVERSION)"'
+VERSION_OBJS = src/entry/module.o src/entry/tables/library_version.o
 # Two builds of one commit are equal wherever they are made: paths in the debug information are relative to this
 # directory, which the compiler takes from PWD, and nothing asks for the time.
 REPRODUCIBLE = '-ffile-prefix-map=$(CURDIR)=.' -Werror=date-time
@@ -79,11 +85,20 @@ override CXXFLAGS := $(filter-out -Wimplicit-fallthrough=%,$(CXXFLAGS))
 
 -include $(OBJS:.o=.d)
 
-# The statements of sql/tables become the text of a function.
-attribution--$(EXTVERSION).sql: $(INSTALL_SQL) $(TABLE_SQL) attribution.control
+$(VERSION_OBJS): override CPPFLAGS += $(VERSION_CPPFLAGS)
+$(VERSION_OBJS): attribution.control
+
+# The statements of sql/tables become the text of a function, and those of sql/tables/upgrade of another.
+attribution--$(EXTVERSION).sql: $(INSTALL_SQL) $(TABLE_SQL) $(UPGRADE_STEPS) attribution.control
 	cat $(TABLE_SQL) > $@.tables
-	sed -e '/^@sql\/tables@$$/{' -e 'r $@.tables' -e 'd' -e '}' $(INSTALL_SQL) > $@
-	rm $@.tables
+	comma=' '; for step in $(UPGRADE_STEPS); do \
+	    printf "%s '%s', \$$upgrade\$$\n" "$$comma" "$$(basename $$step .sql)" && cat $$step && echo '$$upgrade$$' || exit 1; \
+	    comma=','; \
+	done > $@.upgrades
+	sed -e '/^@sql\/tables@$$/{' -e 'r $@.tables' -e 'd' -e '}' \
+	    -e '/^@sql\/tables\/upgrade@$$/{' -e 'r $@.upgrades' -e 'd' -e '}' \
+	    -e 's/@table_version@/$(TABLE_VERSION)/' $(INSTALL_SQL) > $@
+	rm $@.tables $@.upgrades
 
 # The script of a version belongs to the library of its interface, whatever attribution.control says by then: the
 # script stays when a later version is installed, and its functions are those of its own library.
@@ -128,7 +143,7 @@ format:
 
 # A few files a process, as many processes as cores: most of it is PostgreSQL's headers, again for each file.
 tidy:
-	printf '%s\n' $(SOURCES) | flags='-std=c++20 $(subst ',,$(PG_CPPFLAGS)) -D_GNU_SOURCE -Wno-everything' \
+	printf '%s\n' $(SOURCES) | flags='-std=c++20 $(subst ',,$(PG_CPPFLAGS) $(VERSION_CPPFLAGS)) -D_GNU_SOURCE -Wno-everything' \
 	    xargs -n 3 -P $(shell nproc) sh -c 'clang-tidy --quiet "$$@" -- $$flags' tidy
 
 accept:

@@ -43,6 +43,15 @@ CREATE SCHEMA attribution_internal;
 COMMENT ON SCHEMA attribution_internal IS
 'What only the extension attribution itself uses: trigger functions, logs of changes, what is known of the materialized views. Nothing here is dumped.';
 
+-- First of all: without it a library that was left behind would be found out by the first function that it lacks.
+CREATE FUNCTION attribution_internal.check_library_version() RETURNS void
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'attribution_check_library_version';
+COMMENT ON FUNCTION attribution_internal.check_library_version() IS
+'Raises 55000 when the library is older than the extension. Scripts that install or update the extension begin with it.';
+REVOKE ALL ON FUNCTION attribution_internal.check_library_version() FROM PUBLIC;
+SELECT attribution_internal.check_library_version();
+
 -- A materialized view and no table: a publication FOR ALL TABLES would send it to other servers.
 CREATE MATERIALIZED VIEW attribution_internal.installation AS SELECT now() AS installed_at;
 COMMENT ON MATERIALIZED VIEW attribution_internal.installation IS 'One row: when the extension came into this database, which a restore is too. Not dumped.';

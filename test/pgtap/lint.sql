@@ -145,6 +145,7 @@ SELECT set_eq($$ SELECT f.name::text FROM our_function f WHERE f.provolatile = '
     'attribution.allocation_tie_key(uuid,uuid,text,text)',
     'attribution.keyed_event_id(uuid,text,text)',
     'attribution_internal.table_definitions()',
+    'attribution_internal.table_upgrades()',
     'attribution_internal.table_version()'
 ], 'only pure functions are immutable');
 

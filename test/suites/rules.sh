@@ -81,7 +81,7 @@ main() {
     refuses 'a new version in the control file only' test/check_version 'edit attribution.control "s/(default_version = .)/\${1}9/"'
     refuses 'a Makefile that repeats the version' test/check_version 'say Makefile "V = $(version)"'
     refuses 'a CMake project with a version' test/check_version 'edit CMakeLists.txt "s/project\(attribution /project(attribution VERSION 3.2.1 /"'
-    refuses 'tables of a later version' test/check_version 'edit sql/install/70-tables.sql "s/(RETURN .)0/\${1}9/"'
+    refuses 'tables of a later version' test/check_version 'mv sql/tables/upgrade/0.1.0.sql sql/tables/upgrade/9.1.0.sql'
     refuses 'an interface that is no number' test/check_version 'edit attribution.control "s/attribution-[0-9]+/attribution/"'
     refuses 'two names of the library' test/check_version 'say attribution.control "module_pathname = x"'
     refuses 'a Makefile that repeats the interface' test/check_version 'edit Makefile "s/^INTERFACE .*/INTERFACE = 1/m"'

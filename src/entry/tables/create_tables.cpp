@@ -5,8 +5,9 @@
 // restore or a DROP EXTENSION CASCADE has left incomplete, and, when it may not write, says what is
 // missing.
 
+#include "entry/tables/create_tables.hpp"
+
 #include "entry/tables/definitions.hpp"
-#include "entry/tables/library_version.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/own.hpp"
@@ -16,7 +17,7 @@
 namespace attribution::entry {
 namespace {
 
-/// One call of create_tables().
+/// One call of make_missing_tables().
 struct Making {
     Definitions definitions;
     bool is_dry_run;
@@ -398,7 +399,8 @@ void revoke_default_privileges(const Making& making) {
 }
 
 /// One of the tables that are there; InvalidOid when there is none.
-Oid find_any_table(const Definitions& definitions) {
+Oid find_any_table() {
+    const Definitions definitions = read_definitions();
     ListCell* cell;
     foreach (cell, definitions.statements) {
         const Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
@@ -411,19 +413,6 @@ Oid find_any_table(const Definitions& definitions) {
     return InvalidOid;
 }
 
-/// Acts as the owner of the tables that are there, to whom new ones shall belong.
-pg::CallerRights act_as_owner_of_tables(const Making& making) {
-    const Oid table = find_any_table(making.definitions);
-    pg::CallerRights caller;
-    GetUserIdAndSecContext(&caller.user, &caller.security_context);
-    if (!OidIsValid(table) || making.is_dry_run)
-        return caller;
-    if (!pg::is_owner(table, caller.user))
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("must be owner of table %s", pg::qualified_name(table))));
-    return pg::act_as_owner(table);
-}
-
 /// Tables of an older version need other statements than those that are missing.
 void check_tables_version() {
     if (!OidIsValid(pg::find_own_relation("schema_version")))
@@ -432,29 +421,38 @@ void check_tables_version() {
         "SELECT v.version FROM attribution.schema_version v", pg::Plan::once);
     const auto version = find_version.run().first();
     const char* expected = expected_table_version();
-    if (!version || *version == expected)
-        return;
-    ereport(
-        ERROR,
-        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-         errmsg("tables of the extension attribution are of another version"),
-         errdetail("The tables are of version %s, the extension works with those of version %s.",
-                   pg::copied(*version).data(), expected),
-         errhint("Run SELECT attribution.upgrade_tables().")));
-}
-
-void make_all(Making* making) {
-    const pg::CallerRights caller = act_as_owner_of_tables(*making);
-    check_tables_version();
-    ListCell* cell;
-    foreach (cell, making->definitions.statements)
-        make(making, castNode(RawStmt, lfirst(cell)));
-    if (making->made_relations != NIL)
-        revoke_default_privileges(*making);
-    pg::act_as_caller(caller);
+    if (version && *version != expected)
+        raise_other_table_version(pg::copied(*version).data(), expected);
 }
 
 } // namespace
+
+void make_missing_tables(pg::ResultRows* findings, bool is_dry_run) {
+    Making making = {.definitions = read_definitions(),
+                     .is_dry_run = is_dry_run,
+                     .findings = findings,
+                     .made_relations = NIL,
+                     .made_columns = NIL,
+                     .made_trigger = nullptr};
+    ListCell* cell;
+    foreach (cell, making.definitions.statements)
+        make(&making, castNode(RawStmt, lfirst(cell)));
+    if (making.made_relations != NIL)
+        revoke_default_privileges(making);
+}
+
+pg::CallerRights act_as_owner_of_tables() {
+    const Oid table = find_any_table();
+    pg::CallerRights caller;
+    GetUserIdAndSecContext(&caller.user, &caller.security_context);
+    if (!OidIsValid(table))
+        return caller;
+    if (!pg::is_owner(table, caller.user))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("must be owner of table %s", pg::qualified_name(table))));
+    return pg::act_as_owner(table);
+}
+
 } // namespace attribution::entry
 
 using namespace attribution;
@@ -462,18 +460,22 @@ using namespace attribution;
 ATTRIBUTION_FUNCTION(attribution_create_tables) {
     const bool is_dry_run = pg::argument<bool>(fcinfo, 0, "dry_run");
     pg::ResultRows findings(fcinfo);
-    entry::Making making = {.definitions = entry::read_definitions(),
-                            .is_dry_run = is_dry_run,
-                            .findings = &findings,
-                            .made_relations = NIL,
-                            .made_columns = NIL,
-                            .made_trigger = nullptr};
-    if (!making.is_dry_run)
+    if (!is_dry_run)
         PreventCommandIfReadOnly("create_tables()");
     SPI_connect();
     // What is made inside a script of an extension becomes a part of it, and pg_dump would leave
     // its rows out. These tables belong to no extension.
-    pg::while_set(&creating_extension, false, [&] { entry::make_all(&making); });
+    pg::while_set(&creating_extension, false, [&] {
+        if (is_dry_run) {
+            entry::check_tables_version();
+            entry::make_missing_tables(&findings, true);
+            return;
+        }
+        const pg::CallerRights caller = entry::act_as_owner_of_tables();
+        entry::check_tables_version();
+        entry::make_missing_tables(&findings, false);
+        pg::act_as_caller(caller);
+    });
     SPI_finish();
     PG_RETURN_NULL();
 }

@@ -1,6 +1,8 @@
 #include "entry/tables/definitions.hpp"
 
+#include "entry/tables/library_version.hpp"
 #include "pg/own.hpp"
+#include "pg/types.hpp"
 
 namespace attribution::entry {
 namespace {
@@ -14,7 +16,10 @@ Datum call_own(const char* function) {
 } // namespace
 
 Definitions read_definitions() {
-    const char* sql = TextDatumGetCString(call_own("table_definitions"));
+    return parse_definitions(TextDatumGetCString(call_own("table_definitions")));
+}
+
+Definitions parse_definitions(const char* sql) {
     return {.sql = sql, .statements = raw_parser(sql, RAW_PARSE_DEFAULT)};
 }
 
@@ -26,6 +31,34 @@ const char* definition_text(const Definitions& definitions, const RawStmt* state
 
 const char* expected_table_version() {
     return TextDatumGetCString(call_own("table_version"));
+}
+
+std::span<const UpgradeStep> read_upgrade_steps() {
+    Datum* texts;
+    bool* nulls;
+    int count;
+    deconstruct_array(DatumGetArrayTypeP(call_own("table_upgrades")), TEXTOID, -1, false,
+                      TYPALIGN_INT, &texts, &nulls, &count);
+    Assert(count % 2 == 0);
+    const auto steps = pg::make_span<UpgradeStep>(static_cast<std::size_t>(count / 2));
+    for (int i = 0; i < count / 2; ++i)
+        steps[static_cast<std::size_t>(i)] = {.version = TextDatumGetCString(texts[2 * i]),
+                                              .statements = TextDatumGetCString(texts[2 * i + 1])};
+    return steps;
+}
+
+void raise_other_table_version(const char* found, const char* expected) {
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+         errmsg("tables of the extension attribution are of another version"),
+         errdetail("The tables are of version %s, the extension works with those of version %s.",
+                   found, expected),
+         is_older_version(found, expected)
+             ? errhint("Run SELECT * FROM attribution.upgrade_tables().")
+             : errhint("Install the newer version of the extension and run ALTER EXTENSION "
+                       "attribution UPDATE.")));
+    pg_unreachable();
 }
 
 } // namespace attribution::entry

@@ -6,6 +6,7 @@
 // what is missing, and required_pieces tells a session what it must find.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "pg/postgres.hpp"
@@ -20,11 +21,27 @@ struct Definitions {
 
 Definitions read_definitions();
 
+/// The statements of a text, as read_definitions() returns those of table_definitions().
+Definitions parse_definitions(const char* sql);
+
 /// The text of one of them, without what ends it; palloc'd.
 const char* definition_text(const Definitions& definitions, const RawStmt* statement);
 
 /// The version of the tables that the extension works with; palloc'd.
 const char* expected_table_version();
+
+/// What makes tables of `version` of those of the version before it.
+struct UpgradeStep {
+    const char* version;
+    const char* statements;
+};
+
+/// All steps, the oldest first. The first one is the first version itself and has no statements,
+/// the last one leads to expected_table_version(); palloc'd.
+std::span<const UpgradeStep> read_upgrade_steps();
+
+/// Raises 55000: the tables are older or newer than the extension, with the way out of either.
+[[noreturn]] void raise_other_table_version(const char* found, const char* expected);
 
 /// Calls visit(relation, constraint) for each named constraint of a table's statement.
 template <class Visit>

@@ -192,20 +192,8 @@ const char* found_table_version(Oid relation) {
 }
 
 void check_version(const char* found, const char* expected) {
-    if (found == nullptr)
-        raise_incomplete("The row of attribution.schema_version");
-    if (strcmp(found, expected) == 0)
-        return;
-    ereport(
-        ERROR,
-        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-         errmsg("tables of the extension attribution are of another version"),
-         errdetail("The tables are of version %s, the extension works with those of version %s.",
-                   found, expected),
-         is_older_version(found, expected)
-             ? errhint("Run SELECT attribution.upgrade_tables().")
-             : errhint("Install the newer version of the extension and run ALTER EXTENSION "
-                       "attribution UPDATE.")));
+    if (strcmp(found, expected) != 0)
+        raise_other_table_version(found, expected);
 }
 
 /// Looks at the catalogs; takes no lock on the tables of tenants, so it waits for nobody who
@@ -224,6 +212,12 @@ void look_up_pieces() {
                         errmsg("tables of the extension attribution do not exist"),
                         errhint("While a dump is being restored, wait for its end. Else run SELECT "
                                 "* FROM attribution.create_tables().")));
+    // First of all: tables of another version lack pieces too, and create_tables() is not what they
+    // need. In the middle of a restore there may be no version yet.
+    const Oid versions = pg::find_own_relation("schema_version");
+    const char* version = OidIsValid(versions) ? found_table_version(versions) : nullptr;
+    if (version != nullptr)
+        check_version(version, required.version);
     Oid first_owner = InvalidOid;
     foreach (cell, required.tables) {
         const auto* wanted = static_cast<RequiredTable*>(lfirst(cell));
@@ -237,7 +231,8 @@ void look_up_pieces() {
             first_owner = owner;
         check_owner(wanted->name, owner, first_owner);
     }
-    check_version(found_table_version(pg::own_relation("schema_version")), required.version);
+    if (version == nullptr)
+        raise_incomplete("The row of attribution.schema_version");
 }
 
 } // namespace

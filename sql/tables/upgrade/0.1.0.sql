@@ -1,0 +1,1 @@
+-- The first version: create_tables() makes its tables.
