@@ -353,30 +353,33 @@ wrong() {
     ask "SELECT (SELECT count(*) FROM attribution.unbalanced_allocations()) + (SELECT count(*) FROM attribution.tenants t, attribution.conservation(t.id) c WHERE NOT c.holds)"
 }
 
-# The suites of version B in databases that were of version A.
+# The suites of version B in databases that were of version A, both at a time.
 suites_pass() {
-    local pgxs
+    local taps=''
     if [ -e "$("$PG_CONFIG" --sharedir)/extension/pgtap.control" ] && command -v pg_prove >/dev/null; then
         fresh_database taps 'CREATE EXTENSION pgtap' "CREATE EXTENSION attribution VERSION '$from'" 'ALTER EXTENSION attribution UPDATE'
-        passes 'pgtap in an updated database' pg_prove --nocolor --jobs 2 "$work"/copy/test/pgtap/*.sql
+        pg_prove --nocolor "$work"/copy/test/pgtap/*.sql >"$work/taps.log" 2>&1 &
+        taps=$!
     else
         skip 'there is no pgtap beside this PostgreSQL'
     fi
     fresh_database regression "CREATE EXTENSION attribution VERSION '$from'" 'ALTER EXTENSION attribution UPDATE'
-    pgxs=$("$PG_CONFIG" --pgxs)
     mkdir "$work/regress"
     ln -s "$work/copy/expected" "$work/regress/expected" # where 15 looks for them
-    passes 'tests of regress in an updated database' in_directory "$work/copy" "${pgxs%/makefiles/*}/test/regress/pg_regress" --use-existing --dbname=regression \
-        --inputdir=test --outputdir="$work/regress" --bindir="$PG_BIN" ingest allocate ledger refresh validate
+    in_directory "$work/copy" "$(dirname "$("$PG_CONFIG" --pgxs)")/../../src/test/regress/pg_regress" --use-existing --dbname=regression \
+        --inputdir=test --outputdir="$work/regress" --bindir="$PG_BIN" ingest allocate ledger refresh validate >"$work/regress.log" 2>&1 &
+    ended_well $! 'tests of regress in an updated database' "$work/regress.log" "$work/regress/regression.diffs"
+    [ -z "$taps" ] || ended_well "$taps" 'pgtap in an updated database' "$work/taps.log"
 }
 
-passes() {
-    local what=$1
-    shift
-    if "$@" >"$work/passes.log" 2>&1; then ok "$what"; else
-        not_ok "$what"
-        { grep -A 12 -E '^# +Failed' "$work/passes.log" || true; cat "$work/regress/regression.diffs" 2>/dev/null || tail -n 30 "$work/passes.log"; } | head -n 80 | sed 's/^/#   /'
+# PID WHAT LOG [DIFFERENCES]
+ended_well() {
+    if wait "$1"; then
+        ok "$2"
+        return
     fi
+    not_ok "$2"
+    { grep -A 12 -E '^# +Failed' "$3" || true; cat "${@:4}"; tail -n 20 "$3"; } 2>&1 | head -n 80 | cut -c1-300 | sed 's/^/#   /'
 }
 
 # --- A session beside this one --------------------------------------------------------------------------
