@@ -18,6 +18,8 @@ AS $$
         JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e',
         pg_identify_object(d.classid, d.objid, 0) AS i
         WHERE e.extname = 'attribution'
+          -- pg_upgrade makes parts of row types as well, which belong to their tables.
+          AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid AND o.objsubid = 0 AND o.deptype = 'i')
     ), relation AS (
         SELECT p.*, c.* FROM part p JOIN pg_class c ON p.classid = 'pg_class'::regclass AND c.oid = p.objid
     ), found (stands_on, classid, objid, objsubid, aspect, value, way_there, way_back) AS (

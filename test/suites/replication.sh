@@ -1,5 +1,5 @@
 #!/bin/bash
-# Logical replication of the tables, by the commands of doc/backup.md: what works, and how loudly the rest fails. After
+# Logical replication of the tables, by the commands of doc/backup-physical.md: what works, and how loudly the rest fails. After
 # each step every table of the publication, found by the catalog, has the rows of the publisher. (How views follow rows
 # that are applied is in the suite refresh.)
 
@@ -127,11 +127,9 @@ whole_schema_collides() {
 
 # --- The commands of the page -------------------------------------------------------------------------
 
-# What the page says between its lines that open and close the block named.
+# The block of the page that begins with the comment.
 page() {
-    local page=$ATTRIBUTION_ROOT/doc/backup.md
-    [ -e "$ATTRIBUTION_ROOT/doc/backup-physical.md" ] && page=$ATTRIBUTION_ROOT/doc/backup-physical.md
-    awk '/^```/ { inside = 0 } inside; /^```sql/ { getline; if (index($0, mark)) inside = 1 }' mark="-- $1" "$page"
+    awk '/^```/ { inside = 0 } inside; /^```sql/ { getline; if (index($0, mark)) inside = 1 }' mark="-- $1" "$ATTRIBUTION_ROOT/doc/backup-physical.md"
 }
 
 by_the_page() {
