@@ -57,6 +57,7 @@ killed() {
 # under the log stops the server, which is another story.
 on_a_full_disk() {
     local disk=$work/disk command
+    trap 'if [ -n "$mounted" ]; then server_stop immediate; umount -l "$mounted"; fi; cleanup' EXIT
     mkdir "$disk"
     if ! mount -t tmpfs -o size=64m,mode=755 tmpfs "$disk" 2>/dev/null; then
         skip 'a full disk: this user may not mount one'
@@ -71,8 +72,7 @@ on_a_full_disk() {
     umount "$disk"
     mounted=
 }
-mounted=
-trap 'if [ -n "$mounted" ]; then server_stop immediate; umount -l "$mounted"; fi; cleanup' EXIT
+mounted= # what must be unmounted before the directory can be removed
 
 full_disk() {
     local command=$1 undone left full=0 wrong='' failed=''

@@ -11,6 +11,8 @@
 set -euo pipefail
 # shellcheck source=test/server.sh
 . "$ATTRIBUTION_SERVER_SH"
+# shellcheck source=test/faults.sh
+. "$ATTRIBUTION_ROOT/test/faults.sh"
 cd "$ATTRIBUTION_ROOT"
 
 tree=$ATTRIBUTION_ROOT
@@ -28,6 +30,7 @@ main() {
     dump_of_an_older_version
     library_that_is_older
     versions_that_do_not_fit
+    cut_off_in_the_middle
     sessions_go_on
     under_load
     suites_pass
@@ -296,6 +299,35 @@ versions_that_do_not_fit() {
     refused 55000 'restored' 'SELECT attribution.upgrade_tables()' 'tables without a version'
     psql -Xqc 'CREATE ROLE somebody' -c 'GRANT USAGE ON SCHEMA attribution TO somebody' -c 'GRANT EXECUTE ON FUNCTION attribution.upgrade_tables() TO somebody'
     is "$(psql -Xq -v VERBOSITY=sqlstate -c 'SET ROLE somebody' -c 'SELECT attribution.upgrade_tables()' 2>&1)" 'ERROR:  42501' 'upgrade_tables() is for the owner of the tables'
+}
+
+# By kill -9 and by a full disk: the update, and upgrade_tables() of a dump of the older version.
+cut_off_in_the_middle() {
+    killed alter_extension
+    killed upgrade_restored
+    on_a_full_disk alter_extension upgrade_restored
+    psql -Xqd postgres -c 'DROP DATABASE IF EXISTS faults'
+}
+faulty() {
+    PGOPTIONS='-c client_min_messages=error' psql -XqAtd faults -v ON_ERROR_STOP=1 "$@"
+}
+prepare_alter_extension() { copy_of old faults; }
+alter_extension() { faulty -c 'ALTER EXTENSION attribution UPDATE'; }
+undone_alter_extension() { faulty -c "SELECT extversion FROM pg_extension WHERE extname = 'attribution'" -c 'SELECT version FROM attribution.schema_version' -c 'SELECT count(*) FROM pg_attribute'; }
+prepare_upgrade_restored() {
+    if [ ! -e "$work/unfinished" ]; then
+        fresh_database unfinished
+        psql -Xq -v ON_ERROR_STOP=1 -f "$work/dump.sql" >"$work/unfinished" 2>&1
+    fi
+    copy_of unfinished faults
+}
+upgrade_restored() { faulty -c 'SELECT count(*) FROM attribution.upgrade_tables()' >"$work/upgraded"; }
+undone_upgrade_restored() { undone_alter_extension; }
+is_done() {
+    local said
+    said=$(faulty -c "SELECT extversion FROM pg_extension WHERE extname = 'attribution'" -c 'SELECT version FROM attribution.schema_version' \
+        -c 'SELECT object, problem FROM attribution.create_tables(true)' -c 'SELECT count(*) FROM attribution.unbalanced_allocations()' 2>&1)
+    if [ "$said" = "$to"$'\n'"$to"$'\n0' ]; then echo complete; else printf '%s\n' "$said"; fi
 }
 
 # A session with cached plans, one in a transaction that the update must wait for, and two updates at once.
