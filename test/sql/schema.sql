@@ -56,6 +56,8 @@ LEFT JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
 LEFT JOIN pg_type AS t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
 LEFT JOIN pg_namespace AS n ON n.oid IN (p.pronamespace, c.relnamespace, t.typnamespace) OR d.classid = 'pg_namespace'::regclass AND n.oid = d.objid
 WHERE d.deptype = 'e'
+  -- From 17 on the row types of tables are members as well.
+  AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid AND o.deptype = 'i')
 GROUP BY 1, 2 ORDER BY 1::text COLLATE "C", 2;
 -- Unpopulated until the first refresh.
 SELECT relname, relispopulated FROM pg_class

@@ -434,6 +434,7 @@ DROP DATABASE regression_tables;
 CREATE DATABASE regression_tables;
 \c regression_tables
 CREATE SCHEMA attribution AUTHORIZATION regress_attribution_tables;
+\set SHOW_CONTEXT never
 CREATE EXTENSION attribution;
 ALTER SCHEMA attribution OWNER TO regress_attribution_superuser;
 CREATE FUNCTION attribution.current_tenant() RETURNS uuid LANGUAGE sql RETURN NULL::uuid;

@@ -99,7 +99,7 @@ notices() {
         # shellcheck source=test/server.sh
         . "$copy/test/server.sh"
         server_start
-        psql -Xq -c "LOAD 'attribution'" || true
+        psql -Xq -c "LOAD 'attribution-1'" || true
         cat "$server_dir/log"
     ) >"$log" 2>&1 && grep -q "$2" "$log"; then
         ok "noticed: $1"
