@@ -404,6 +404,33 @@ SELECT public.answer('UPDATE attribution.schema_version SET version = ''0.0.9'''
 SELECT public.answer('UPDATE attribution.schema_version SET version = ''999.0''', 'SELECT attribution.create_tables()', :ask);
 SELECT public.answer('DELETE FROM attribution.schema_version', :ask);
 CALL pg_temp.attempt('INSERT INTO attribution.schema_version (is_only, version) VALUES (false, ''1'')');
+
+-- --- What others have put under our names ------------------------------------------------------------
+
+-- While a table is missing, whoever may create in the schema may put something else there. Nobody runs its code, and a
+-- table that is none is not read as one.
+GRANT CREATE, USAGE ON SCHEMA attribution TO regress_attribution_tables;
+CREATE FUNCTION public.betray() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+CREATE FUNCTION public.betray_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+CREATE FUNCTION public.instead(gone text, planted text) RETURNS text LANGUAGE sql
+AS $$ SELECT format('DROP %s CASCADE; SET LOCAL ROLE regress_attribution_tables; %s; RESET ROLE', gone, planted) $$;
+SET attribution.allow_drop_with_rows = on;
+\set ask_life_cycle '''SELECT attribution.create_tables(true)'', ''SELECT attribution.create_tables()'', ''SELECT attribution.upgrade_tables()'''
+SELECT public.answer(public.instead('TABLE attribution.schema_version', 'CREATE VIEW attribution.schema_version AS SELECT public.betray() AS version'), :ask_life_cycle, :ask);
+SELECT public.answer(public.instead('TABLE attribution.schema_version', 'CREATE TABLE attribution.schema_version (version text) PARTITION BY LIST (version)'), :ask);
+SELECT public.answer(public.instead('TABLE attribution.currencies', $$
+    CREATE TABLE attribution.currencies (code char(3) CONSTRAINT currencies_pkey PRIMARY KEY, decimals smallint NOT NULL, is_shipped boolean NOT NULL DEFAULT false);
+    CREATE TRIGGER betray BEFORE INSERT ON attribution.currencies FOR EACH STATEMENT EXECUTE FUNCTION public.betray_trigger()$$), :ask_life_cycle);
+SELECT public.answer(public.instead('TABLE attribution.tenant_bindings', 'CREATE VIEW attribution.tenant_bindings AS SELECT public.betray()::name AS role_name, NULL::uuid AS tenant_id'),
+                     'SELECT attribution.current_tenant()', 'SELECT attribution.check_backup()', 'SELECT attribution.create_tables(true)');
+\set ask_view '''SELECT attribution.realtime_revenue(''''7ab1e500-0000-4000-8000-00000000000a'''')'', ''SELECT attribution.conservation(''''7ab1e500-0000-4000-8000-00000000000a'''')'', ''SELECT attribution_internal.refresh_doubt(''''mv_realtime_revenue'''')'', ''SELECT attribution.create_tables()'''
+\set columns '''7ab1e500-0000-4000-8000-00000000000a''::uuid AS tenant_id, 1::numeric AS total_revenue, 1::numeric AS total_revenue_cents'
+SELECT public.answer(public.instead('MATERIALIZED VIEW attribution.mv_realtime_revenue', 'CREATE VIEW attribution.mv_realtime_revenue AS SELECT ' || :'columns' || ', public.betray() IS NULL AS verified'), :ask_view);
+SELECT public.answer(public.instead('MATERIALIZED VIEW attribution.mv_realtime_revenue', 'CREATE MATERIALIZED VIEW attribution.mv_realtime_revenue AS SELECT ' || :'columns' || ', true AS verified'), :ask_view);
+RESET attribution.allow_drop_with_rows;
+REVOKE ALL ON SCHEMA attribution FROM regress_attribution_tables;
+SELECT * FROM attribution.create_tables(true);
+
 -- --- What is a part of the extension -----------------------------------------------------------------
 
 CREATE VIEW public.member AS

@@ -10,6 +10,7 @@
 
 #include "entry/views/refresh.hpp"
 
+#include "entry/tables/owner.hpp"
 #include "entry/views/capture_triggers.hpp"
 #include "entry/views/view_state.hpp"
 #include "pg/advisory.hpp"
@@ -122,7 +123,7 @@ void refresh_view(Oid view_id, Mode wanted, Run* run) {
     SPI_connect();
     // The weakest lock that keeps both forms of REFRESH out. Readers and vacuum go on; a refresh of
     // the whole view takes more below.
-    Relation view = table_open(view_id, RowExclusiveLock);
+    Relation view = open_own_view(run->view->name, RowExclusiveLock);
     check_sums_not_in_use(*run->view);
     const char* unfollowed = lock_sources(*run->view);
     const Snapshot snapshot = newest_snapshot();
@@ -235,7 +236,7 @@ const char* find_doubt_of(const TrackedView& tracked) {
         return "it does not exist";
     const MemoryContext caller_memory = CurrentMemoryContext;
     SPI_connect();
-    Relation view = table_open(view_id, AccessShareLock);
+    Relation view = open_own_view(tracked.name, AccessShareLock);
     const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     const char* reason = doubt_of(tracked, view, snapshot).reason;
     if (reason != nullptr)
