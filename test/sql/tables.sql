@@ -431,6 +431,34 @@ RESET attribution.allow_drop_with_rows;
 REVOKE ALL ON SCHEMA attribution FROM regress_attribution_tables;
 SELECT * FROM attribution.create_tables(true);
 
+-- --- What is on a view that an upgrade makes again ------------------------------------------------------
+
+BEGIN;
+CREATE OR REPLACE FUNCTION attribution_internal.table_version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '999.0';
+CREATE FUNCTION public.versions() RETURNS text LANGUAGE sql AS 'SELECT version FROM attribution.schema_version';
+DO $do$ BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION attribution_internal.table_upgrades() RETURNS text[] LANGUAGE sql IMMUTABLE AS %L',
+        format('SELECT ARRAY[%L, %L, %L, %L]', public.versions(), '', '999.0', 'DROP VIEW attribution.dead_event_depth; DROP MATERIALIZED VIEW attribution.mv_allocation_summary'));
+END $do$;
+CREATE ROLE "regress_attribution"" ; --";
+CREATE TRIGGER "of mine" INSTEAD OF INSERT ON attribution.dead_event_depth FOR EACH ROW EXECUTE FUNCTION public.nothing();
+CREATE RULE "of mine" AS ON UPDATE TO attribution.dead_event_depth DO INSTEAD NOTHING;
+CREATE INDEX "of "" mine" ON attribution.mv_allocation_summary (tenant_id);
+GRANT SELECT ON attribution.dead_event_depth TO "regress_attribution"" ; --" WITH GRANT OPTION;
+GRANT SELECT (event_id) ON attribution.mv_allocation_summary TO "regress_attribution"" ; --";
+CREATE VIEW public.on_views AS
+SELECT c.relname AS view, 'trigger ' || t.tgname AS what FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind IN ('v', 'm')
+UNION ALL SELECT c.relname, 'rule ' || r.rulename FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE c.relnamespace = 'attribution'::regnamespace AND r.rulename <> '_RETURN'
+UNION ALL SELECT c.relname, 'index ' || i.indexrelid::regclass FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind = 'm'
+UNION ALL SELECT c.relname, concat_ws(' ', 'right', a.privilege_type, a.is_grantable) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'attribution'::regnamespace AND a.grantee <> c.relowner AND c.relkind IN ('v', 'm')
+UNION ALL SELECT c.relname, concat_ws(' ', 'right on', k.attname, a.privilege_type) FROM pg_class c JOIN pg_attribute k ON k.attrelid = c.oid, aclexplode(k.attacl) a WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind IN ('v', 'm');
+CREATE TABLE public.on_views_before AS TABLE public.on_views;
+SELECT * FROM attribution.upgrade_tables();
+SELECT count(*) > 5 AS some FROM public.on_views_before;
+SELECT '-' AS change, * FROM (TABLE public.on_views_before EXCEPT ALL TABLE public.on_views) AS gone
+UNION ALL SELECT '+', * FROM (TABLE public.on_views EXCEPT ALL TABLE public.on_views_before) AS come;
+ROLLBACK;
+
 -- --- What is a part of the extension -----------------------------------------------------------------
 
 CREATE VIEW public.member AS
