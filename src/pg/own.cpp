@@ -51,7 +51,12 @@ Relation open_own_relation(const char* name, char kind, LOCKMODE lock) {
 }
 
 void check_kind(Oid relation, const char* kinds) {
-    if (strchr(kinds, get_rel_relkind(relation)) != nullptr)
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for relation %u", relation);
+    const char kind = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relkind;
+    ReleaseSysCache(tuple);
+    if (strchr(kinds, kind) != nullptr)
         return;
     ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
                     errmsg("relation %s.%s is not what the extension attribution has made",

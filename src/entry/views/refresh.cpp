@@ -123,7 +123,8 @@ void refresh_view(Oid view_id, Mode wanted, Run* run) {
     SPI_connect();
     // The weakest lock that keeps both forms of REFRESH out. Readers and vacuum go on; a refresh of
     // the whole view takes more below.
-    Relation view = open_own_view(run->view->name, RowExclusiveLock);
+    Relation view = table_open(view_id, RowExclusiveLock);
+    pg::check_kind(view_id, materialized_view_kinds);
     check_sums_not_in_use(*run->view);
     const char* unfollowed = lock_sources(*run->view);
     const Snapshot snapshot = newest_snapshot();
@@ -236,7 +237,8 @@ const char* find_doubt_of(const TrackedView& tracked) {
         return "it does not exist";
     const MemoryContext caller_memory = CurrentMemoryContext;
     SPI_connect();
-    Relation view = open_own_view(tracked.name, AccessShareLock);
+    Relation view = table_open(view_id, AccessShareLock);
+    pg::check_kind(view_id, materialized_view_kinds);
     const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     const char* reason = doubt_of(tracked, view, snapshot).reason;
     if (reason != nullptr)
