@@ -343,8 +343,10 @@ BEGIN
     FROM pg_db_role_setting s, unnest(s.setconfig) AS c
     WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c LIKE 'attribution.%';
 
-    -- Bindings name roles, which are the server's.
-    IF to_regclass('attribution.tenant_bindings') IS NOT NULL THEN
+    -- Bindings name roles, which are the server's. What somebody else has put in the place of the table may run his code.
+    IF EXISTS (SELECT FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner, pg_extension e
+               WHERE c.relnamespace = tables_schema AND c.relname = 'tenant_bindings' AND c.relkind IN ('r', 'p')
+                 AND (o.rolsuper OR c.relowner = e.extowner) AND e.extname = 'attribution') THEN
         RETURN QUERY EXECUTE $query$
             SELECT format('binding of role %I', b.role_name), 'binds a role that does not exist: it was dropped or has another name now',
                    format('DELETE FROM attribution.tenant_bindings WHERE role_name = %L', b.role_name), NULL

@@ -43,6 +43,28 @@ Oid own_relation(const char* name) {
     return require_relation(schema_name, name, "SELECT * FROM attribution.create_tables();");
 }
 
+Relation open_own_relation(const char* name, char kind, LOCKMODE lock) {
+    Relation relation = table_open(own_relation(name), lock);
+    const char kinds[] = {kind, '\0'};
+    check_kind(RelationGetRelid(relation), kinds);
+    return relation;
+}
+
+void check_kind(Oid relation, const char* kinds) {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple))
+        elog(ERROR, "cache lookup failed for relation %u", relation);
+    const char kind = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relkind;
+    ReleaseSysCache(tuple);
+    if (strchr(kinds, kind) != nullptr)
+        return;
+    ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                    errmsg("relation %s.%s is not what the extension attribution has made",
+                           schema_name, get_rel_name(relation)),
+                    errhint("Drop it or rename it, and run SELECT * FROM "
+                            "attribution.create_tables().")));
+}
+
 Oid internal_schema() {
     return get_namespace_oid(internal_schema_name, false);
 }

@@ -122,6 +122,11 @@ INSERT INTO statements (statement) VALUES
     ('CREATE TYPE regress_other.t AS (tenant_id uuid); ALTER TABLE attribution.mine OF regress_other.t; SET LOCAL search_path = regress_other; DROP TYPE t CASCADE'),
     ('CREATE ACCESS METHOD regress_heap TYPE TABLE HANDLER heap_tableam_handler; ALTER TABLE attribution.mine SET ACCESS METHOD regress_heap; DROP ACCESS METHOD regress_heap CASCADE'),
     ('CREATE FOREIGN DATA WRAPPER regress_fdw; CREATE SERVER regress_server FOREIGN DATA WRAPPER regress_fdw; CREATE FOREIGN TABLE regress_other.far (tenant_id uuid) SERVER regress_server; ALTER TABLE attribution.mine INHERIT regress_other.far; DROP FOREIGN TABLE regress_other.far CASCADE'),
+    -- What goes with a table, wherever it is.
+    ('CREATE TABLE regress_other.heir () INHERITS (attribution.mine); INSERT INTO regress_other.heir TABLE attribution.mine; DELETE FROM ONLY attribution.mine; DROP TABLE attribution.mine CASCADE'),
+    ('CREATE TABLE regress_other.heir () INHERITS (attribution.mine); INSERT INTO regress_other.heir TABLE attribution.mine; DROP SCHEMA regress_other CASCADE'),
+    ('CREATE TEMP TABLE heir () INHERITS (attribution.mine); INSERT INTO heir TABLE attribution.mine; DELETE FROM ONLY attribution.mine; DROP TABLE attribution.mine CASCADE'),
+    ('DROP VIEW attribution.dead_event_depth; ALTER TABLE attribution.dead_events SET SCHEMA regress_other; CREATE TABLE attribution.dead_events (LIKE regress_other.dead_events) PARTITION BY LIST (tenant_id); ALTER TABLE attribution.dead_events ATTACH PARTITION regress_other.dead_events DEFAULT; INSERT INTO attribution.dead_events (tenant_id, id, ingested_at, retry_count, source, error_code) SELECT id, id, now(), 0, ''x'', ''x'' FROM attribution.tenants; SELECT attribution.drop_tables()'),
     ('ALTER EXTENSION attribution ADD TABLE attribution.mine; DROP EXTENSION attribution CASCADE');
 :show;
 SAVEPOINT before;

@@ -404,6 +404,61 @@ SELECT public.answer('UPDATE attribution.schema_version SET version = ''0.0.9'''
 SELECT public.answer('UPDATE attribution.schema_version SET version = ''999.0''', 'SELECT attribution.create_tables()', :ask);
 SELECT public.answer('DELETE FROM attribution.schema_version', :ask);
 CALL pg_temp.attempt('INSERT INTO attribution.schema_version (is_only, version) VALUES (false, ''1'')');
+
+-- --- What others have put under our names ------------------------------------------------------------
+
+-- While a table is missing, whoever may create in the schema may put something else there. Nobody runs its code, and a
+-- table that is none is not read as one.
+GRANT CREATE, USAGE ON SCHEMA attribution TO regress_attribution_tables;
+CREATE FUNCTION public.betray() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+CREATE FUNCTION public.betray_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+CREATE FUNCTION public.instead(gone text, planted text) RETURNS text LANGUAGE sql
+AS $$ SELECT format('DROP %s CASCADE; SET LOCAL ROLE regress_attribution_tables; %s; RESET ROLE', gone, planted) $$;
+SET attribution.allow_drop_with_rows = on;
+\set ask_life_cycle '''SELECT attribution.create_tables(true)'', ''SELECT attribution.create_tables()'', ''SELECT attribution.upgrade_tables()'''
+SELECT public.answer(public.instead('TABLE attribution.schema_version', 'CREATE VIEW attribution.schema_version AS SELECT public.betray() AS version'), :ask_life_cycle, :ask);
+SELECT public.answer(public.instead('TABLE attribution.schema_version', 'CREATE TABLE attribution.schema_version (version text) PARTITION BY LIST (version)'), :ask);
+SELECT public.answer(public.instead('TABLE attribution.currencies', $$
+    CREATE TABLE attribution.currencies (code char(3) CONSTRAINT currencies_pkey PRIMARY KEY, decimals smallint NOT NULL, is_shipped boolean NOT NULL DEFAULT false);
+    CREATE TRIGGER betray BEFORE INSERT ON attribution.currencies FOR EACH STATEMENT EXECUTE FUNCTION public.betray_trigger()$$), :ask_life_cycle);
+SELECT public.answer(public.instead('TABLE attribution.tenant_bindings', 'CREATE VIEW attribution.tenant_bindings AS SELECT public.betray()::name AS role_name, NULL::uuid AS tenant_id'),
+                     'SELECT attribution.current_tenant()', 'SELECT attribution.check_backup()', 'SELECT attribution.create_tables(true)');
+\set ask_view '''SELECT attribution.realtime_revenue(''''7ab1e500-0000-4000-8000-00000000000a'''')'', ''SELECT attribution.conservation(''''7ab1e500-0000-4000-8000-00000000000a'''')'', ''SELECT attribution_internal.refresh_doubt(''''mv_realtime_revenue'''')'', ''SELECT attribution.create_tables()'''
+\set columns '''7ab1e500-0000-4000-8000-00000000000a''::uuid AS tenant_id, 1::numeric AS total_revenue, 1::numeric AS total_revenue_cents'
+SELECT public.answer(public.instead('MATERIALIZED VIEW attribution.mv_realtime_revenue', 'CREATE VIEW attribution.mv_realtime_revenue AS SELECT ' || :'columns' || ', public.betray() IS NULL AS verified'), :ask_view);
+SELECT public.answer(public.instead('MATERIALIZED VIEW attribution.mv_realtime_revenue', 'CREATE MATERIALIZED VIEW attribution.mv_realtime_revenue AS SELECT ' || :'columns' || ', true AS verified'), :ask_view);
+RESET attribution.allow_drop_with_rows;
+REVOKE ALL ON SCHEMA attribution FROM regress_attribution_tables;
+SELECT * FROM attribution.create_tables(true);
+
+-- --- What is on a view that an upgrade makes again ------------------------------------------------------
+
+BEGIN;
+CREATE OR REPLACE FUNCTION attribution_internal.table_version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '999.0';
+CREATE FUNCTION public.versions() RETURNS text LANGUAGE sql AS 'SELECT version FROM attribution.schema_version';
+DO $do$ BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION attribution_internal.table_upgrades() RETURNS text[] LANGUAGE sql IMMUTABLE AS %L',
+        format('SELECT ARRAY[%L, %L, %L, %L]', public.versions(), '', '999.0', 'DROP VIEW attribution.dead_event_depth; DROP MATERIALIZED VIEW attribution.mv_allocation_summary'));
+END $do$;
+CREATE ROLE "regress_attribution"" ; --";
+CREATE TRIGGER "of mine" INSTEAD OF INSERT ON attribution.dead_event_depth FOR EACH ROW EXECUTE FUNCTION public.nothing();
+CREATE RULE "of mine" AS ON UPDATE TO attribution.dead_event_depth DO INSTEAD NOTHING;
+CREATE INDEX "of "" mine" ON attribution.mv_allocation_summary (tenant_id);
+GRANT SELECT ON attribution.dead_event_depth TO "regress_attribution"" ; --" WITH GRANT OPTION;
+GRANT SELECT (event_id) ON attribution.mv_allocation_summary TO "regress_attribution"" ; --";
+CREATE VIEW public.on_views AS
+SELECT c.relname AS view, 'trigger ' || t.tgname AS what FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind IN ('v', 'm')
+UNION ALL SELECT c.relname, 'rule ' || r.rulename FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE c.relnamespace = 'attribution'::regnamespace AND r.rulename <> '_RETURN'
+UNION ALL SELECT c.relname, 'index ' || i.indexrelid::regclass FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind = 'm'
+UNION ALL SELECT c.relname, concat_ws(' ', 'right', a.privilege_type, a.is_grantable) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'attribution'::regnamespace AND a.grantee <> c.relowner AND c.relkind IN ('v', 'm')
+UNION ALL SELECT c.relname, concat_ws(' ', 'right on', k.attname, a.privilege_type) FROM pg_class c JOIN pg_attribute k ON k.attrelid = c.oid, aclexplode(k.attacl) a WHERE c.relnamespace = 'attribution'::regnamespace AND c.relkind IN ('v', 'm');
+CREATE TABLE public.on_views_before AS TABLE public.on_views;
+SELECT * FROM attribution.upgrade_tables();
+SELECT count(*) > 5 AS some FROM public.on_views_before;
+SELECT '-' AS change, * FROM (TABLE public.on_views_before EXCEPT ALL TABLE public.on_views) AS gone
+UNION ALL SELECT '+', * FROM (TABLE public.on_views EXCEPT ALL TABLE public.on_views_before) AS come;
+ROLLBACK;
+
 -- --- What is a part of the extension -----------------------------------------------------------------
 
 CREATE VIEW public.member AS

@@ -12,6 +12,7 @@
 #include "entry/views/view_state.hpp"
 #include "entry/allocation/model.hpp"
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/owner.hpp"
 #include "pg/call.hpp"
 #include "pg/own.hpp"
 #include "pg/statement.hpp"
@@ -204,7 +205,7 @@ struct View {
 };
 
 View open_view(const char* name) {
-    Relation relation = table_open(pg::own_relation(name), AccessShareLock);
+    Relation relation = open_own_view(name, AccessShareLock);
     return {.relation = relation, .is_populated = RelationIsPopulated(relation)};
 }
 

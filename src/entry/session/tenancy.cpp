@@ -72,7 +72,7 @@ void look_up_binding(const Identity& identity) {
 
     // As a catalog is read, with a snapshot of its own: a binding holds from its COMMIT on, also in
     // a transaction begun before and in parallel workers.
-    Relation table = table_open(relation, AccessShareLock);
+    Relation table = pg::open_own_relation("tenant_bindings", RELKIND_RELATION, AccessShareLock);
     const TupleDesc columns = RelationGetDescr(table);
     const int role_column = pg::column_number(table, "role_name", NAMEOID);
     const int tenant_column = pg::column_number(table, "tenant_id", UUIDOID);

@@ -8,6 +8,7 @@
 #include "entry/tables/create_tables.hpp"
 
 #include "entry/tables/definitions.hpp"
+#include "entry/tables/owner.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/own.hpp"
@@ -399,8 +400,7 @@ void revoke_default_privileges(const Making& making) {
 }
 
 /// One of the tables that are there; InvalidOid when there is none.
-Oid find_any_table() {
-    const Definitions definitions = read_definitions();
+Oid find_any_table(const Definitions& definitions) {
     ListCell* cell;
     foreach (cell, definitions.statements) {
         const Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
@@ -411,6 +411,39 @@ Oid find_any_table() {
             return table;
     }
     return InvalidOid;
+}
+
+/// Raises 42809 or 55000 unless what is there under the names of our tables and views is a table or
+/// a view, and belongs to an owner who is to be trusted: filling a table runs its triggers, and an
+/// index on a view is made again when the view is.
+void check_what_is_there(const Definitions& definitions) {
+    Oid first_owner = InvalidOid;
+    ListCell* cell;
+    foreach (cell, definitions.statements) {
+        const Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
+        const RangeVar* name;
+        const char* kinds;
+        switch (nodeTag(statement)) {
+        case T_CreateStmt:
+            name = castNode(CreateStmt, statement)->relation;
+            kinds = table_kinds;
+            break;
+        case T_CreateTableAsStmt:
+            name = castNode(CreateTableAsStmt, statement)->into->rel;
+            kinds = materialized_view_kinds;
+            break;
+        default:
+            continue;
+        }
+        const Oid relation = find(name);
+        if (!OidIsValid(relation))
+            continue;
+        pg::check_kind(relation, kinds);
+        const Oid owner = owner_of_relation(relation);
+        if (IsA(statement, CreateStmt) && !OidIsValid(first_owner))
+            first_owner = owner;
+        check_owner(name->relname, owner, IsA(statement, CreateStmt) ? first_owner : owner);
+    }
 }
 
 /// Tables of an older version need other statements than those that are missing.
@@ -442,7 +475,8 @@ void make_missing_tables(pg::ResultRows* findings, bool is_dry_run) {
 }
 
 pg::CallerRights act_as_owner_of_tables() {
-    const Oid table = find_any_table();
+    const Definitions definitions = read_definitions();
+    const Oid table = find_any_table(definitions);
     pg::CallerRights caller;
     GetUserIdAndSecContext(&caller.user, &caller.security_context);
     if (!OidIsValid(table))
@@ -450,6 +484,7 @@ pg::CallerRights act_as_owner_of_tables() {
     if (!pg::is_owner(table, caller.user))
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                         errmsg("must be owner of table %s", pg::qualified_name(table))));
+    check_what_is_there(definitions);
     return pg::act_as_owner(table);
 }
 
@@ -467,6 +502,7 @@ ATTRIBUTION_FUNCTION(attribution_create_tables) {
     // its rows out. These tables belong to no extension.
     pg::while_set(&creating_extension, false, [&] {
         if (is_dry_run) {
+            entry::check_what_is_there(entry::read_definitions());
             entry::check_tables_version();
             entry::make_missing_tables(&findings, true);
             return;

@@ -4,6 +4,7 @@
 
 #include "entry/tables/definitions.hpp"
 #include "entry/tables/library_version.hpp"
+#include "entry/tables/owner.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/cache.hpp"
@@ -133,51 +134,10 @@ void check_pieces(const RequiredTable& wanted, Oid table) {
                                   static_cast<const char*>(linitial(triggers)), wanted.name));
 }
 
-Oid owner_of_relation(Oid relation) {
-    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-    if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for relation %u", relation);
-    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
-    ReleaseSysCache(tuple);
-    return owner;
-}
-
-Oid owner_of_functions() {
-    HeapTuple tuple =
-        SearchSysCache1(PROCOID, ObjectIdGetDatum(pg::internal_function("table_definitions")));
-    if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for function table_definitions");
-    const Oid owner = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->proowner;
-    ReleaseSysCache(tuple);
-    return owner;
-}
-
-/// Functions act as the owner of the tables or as their own, and a trigger of either runs with the
-/// rights of the other: so both are one role, or the tables' owner may do everything anyway.
-void check_owner(const char* table_name, Oid owner, Oid first_owner) {
-    if (owner != first_owner)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("tables of the extension attribution belong to several roles"),
-                        errdetail("Table attribution.%s belongs to role \"%s\", others to \"%s\".",
-                                  table_name, GetUserNameFromId(owner, false),
-                                  GetUserNameFromId(first_owner, false)),
-                        errhint("Give them one owner: ALTER TABLE ... OWNER TO.")));
-    const Oid functions = owner_of_functions();
-    if (owner != functions && !superuser_arg(owner))
-        ereport(ERROR,
-                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                 errmsg("tables of the extension attribution belong to another role than its "
-                        "functions"),
-                 errdetail("The tables belong to role \"%s\", the functions to \"%s\".",
-                           GetUserNameFromId(owner, false), GetUserNameFromId(functions, false)),
-                 errhint("Give the tables to the owner of the functions: ALTER TABLE ... OWNER "
-                         "TO.")));
-}
-
 /// The version that the tables say they are of, past row security; palloc'd.
-const char* found_table_version(Oid relation) {
+const char* found_table_version() {
     const char* version = nullptr;
-    Relation table = table_open(relation, AccessShareLock);
+    Relation table = pg::open_own_relation("schema_version", RELKIND_RELATION, AccessShareLock);
     const int column = pg::column_number(table, "version", TEXTOID);
     SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
     for (HeapTuple row; HeapTupleIsValid(row = systable_getnext(scan));) {
@@ -214,8 +174,8 @@ void look_up_pieces() {
                                 "* FROM attribution.create_tables().")));
     // First of all: tables of another version lack pieces too, and create_tables() is not what they
     // need. In the middle of a restore there may be no version yet.
-    const Oid versions = pg::find_own_relation("schema_version");
-    const char* version = OidIsValid(versions) ? found_table_version(versions) : nullptr;
+    const bool has_versions = OidIsValid(pg::find_own_relation("schema_version"));
+    const char* version = has_versions ? found_table_version() : nullptr;
     if (version != nullptr)
         check_version(version, required.version);
     Oid first_owner = InvalidOid;
@@ -225,6 +185,7 @@ void look_up_pieces() {
         if (!OidIsValid(table))
             raise_incomplete(psprintf("Table attribution.%s", wanted->name));
         tables_cache.depend_on(table);
+        pg::check_kind(table, table_kinds);
         check_pieces(*wanted, table);
         const Oid owner = owner_of_relation(table);
         if (!OidIsValid(first_owner))

@@ -9,13 +9,19 @@ namespace attribution::entry {
 std::span<const Oid> find_tenant_tables() {
     static constinit pg::Statement<Oid(Oid)> find{
         R"sql(
-        SELECT c.oid
-        FROM pg_class c
-        WHERE c.relnamespace = $1 AND c.relkind = 'r'
-          AND (c.relname = 'tenants'
-               OR EXISTS (SELECT FROM pg_attribute a
-                          WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
-        ORDER BY c.relname)sql"};
+        WITH RECURSIVE tenant_table (id) AS (
+            SELECT c.oid
+            FROM pg_class c
+            WHERE c.relnamespace = $1 AND c.relkind IN ('r', 'p')
+              AND (c.relname = 'tenants'
+                   OR EXISTS (SELECT FROM pg_attribute a
+                              WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
+            UNION
+            SELECT i.inhrelid FROM tenant_table t JOIN pg_inherits i ON i.inhparent = t.id
+        )
+        SELECT c.oid FROM tenant_table t JOIN pg_class c ON c.oid = t.id
+        WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+        ORDER BY c.relname, c.oid)sql"};
     const auto rows = find.run(pg::find_own_schema());
     const auto tables = pg::make_span<Oid>(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i)

@@ -8,8 +8,9 @@
 namespace attribution::entry {
 
 /// The tables of tenants in schema attribution, found by the catalog: tenants, and every ordinary
-/// table that has a column tenant_id. Inside an SPI connection, under pg::pin_settings(); the
-/// result lives as long as the connection.
+/// table that has a column tenant_id; and, in whatever schema, their partitions and the tables that
+/// inherit from them, but no temporary ones, which other sessions cannot read. Inside an SPI
+/// connection, under pg::pin_settings(); the result lives as long as the connection.
 std::span<const Oid> find_tenant_tables();
 
 /// True when the table has a row, whosever it is: row security does not count. Rows that this

@@ -20,7 +20,8 @@ namespace {
 // ---------------------------------------------------------------------------------------------
 // What others have put on views
 
-/// A statement that gives a view a right, or a materialized view an index, that it has now.
+/// A statement that gives a view a right, a trigger or a rule, or a materialized view an index,
+/// that it has now.
 struct ViewAttachment {
     using Columns = std::tuple<Oid, std::string_view, std::string_view>;
     Oid view;
@@ -29,7 +30,8 @@ struct ViewAttachment {
 };
 
 /// A view whose definition changes is dropped and made again, and what the extension has not made
-/// would go with it: rights, and indexes that are not in the plan of the extension.
+/// would go with it: rights, triggers and rules, and indexes that are not in the plan of the
+/// extension.
 pg::Rows<ViewAttachment> find_view_attachments() {
     pg::Statement<ViewAttachment()> find(R"sql(
         SELECT v.oid, v.relname::text, a.statement
@@ -48,6 +50,12 @@ pg::Rows<ViewAttachment> find_view_attachments() {
                           CASE WHEN r.is_grantable THEN ' WITH GRANT OPTION' END)
             FROM pg_attribute c, aclexplode(c.attacl) r
             WHERE c.attrelid = v.oid AND NOT c.attisdropped AND r.grantee <> v.relowner
+            UNION ALL
+            SELECT pg_get_triggerdef(t.oid)
+            FROM pg_trigger t WHERE t.tgrelid = v.oid AND NOT t.tgisinternal
+            UNION ALL
+            SELECT pg_get_ruledef(w.oid)
+            FROM pg_rewrite w WHERE w.ev_class = v.oid AND w.rulename <> '_RETURN'
             UNION ALL
             SELECT pg_get_indexdef(i.indexrelid)
             FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid

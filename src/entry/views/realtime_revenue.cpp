@@ -1,6 +1,7 @@
 // realtime_revenue(): the ledger revenue of a tenant as mv_realtime_revenue has it.
 
 #include "entry/session/tenancy.hpp"
+#include "entry/tables/owner.hpp"
 #include "pg/call.hpp"
 #include "pg/own.hpp"
 #include "pg/planning.hpp"
@@ -35,7 +36,7 @@ WHERE m.tenant_id = $1
 /// Raises 55000 while the view has never been filled, as after a restore of a schema and then of
 /// its rows. PostgreSQL's own hint, REFRESH MATERIALIZED VIEW, would put the view in doubt.
 void check_is_populated() {
-    Relation view = table_open(pg::own_relation("mv_realtime_revenue"), AccessShareLock);
+    Relation view = open_own_view("mv_realtime_revenue", AccessShareLock);
     const bool is_populated = RelationIsPopulated(view);
     table_close(view, NoLock);
     if (!is_populated)

@@ -10,6 +10,7 @@
 
 #include "entry/views/refresh.hpp"
 
+#include "entry/tables/owner.hpp"
 #include "entry/views/capture_triggers.hpp"
 #include "entry/views/view_state.hpp"
 #include "pg/advisory.hpp"
@@ -123,6 +124,7 @@ void refresh_view(Oid view_id, Mode wanted, Run* run) {
     // The weakest lock that keeps both forms of REFRESH out. Readers and vacuum go on; a refresh of
     // the whole view takes more below.
     Relation view = table_open(view_id, RowExclusiveLock);
+    pg::check_kind(view_id, materialized_view_kinds);
     check_sums_not_in_use(*run->view);
     const char* unfollowed = lock_sources(*run->view);
     const Snapshot snapshot = newest_snapshot();
@@ -236,6 +238,7 @@ const char* find_doubt_of(const TrackedView& tracked) {
     const MemoryContext caller_memory = CurrentMemoryContext;
     SPI_connect();
     Relation view = table_open(view_id, AccessShareLock);
+    pg::check_kind(view_id, materialized_view_kinds);
     const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     const char* reason = doubt_of(tracked, view, snapshot).reason;
     if (reason != nullptr)
