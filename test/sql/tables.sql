@@ -482,6 +482,15 @@ WHERE p.pronamespace = 'attribution'::regnamespace
 SELECT p.oid::regprocedure FROM pg_proc p
 WHERE p.pronamespace = 'attribution'::regnamespace AND NOT EXISTS (SELECT FROM public.member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid);
 
+-- --- Triggers that are disabled ------------------------------------------------------------------------
+
+ALTER TABLE attribution.revenue_ledger DISABLE TRIGGER ALL;
+ALTER TABLE attribution.tenants DISABLE TRIGGER touch_updated_at;
+SELECT attribution.channel_performance('7ab1e500-0000-4000-8000-00000000000a', 'm');
+SELECT * FROM attribution.create_tables();
+SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'attribution.revenue_ledger'::regclass AND NOT tgisinternal ORDER BY tgname;
+SELECT count(*) FROM attribution.channel_performance('7ab1e500-0000-4000-8000-00000000000a', 'm');
+
 -- --- CREATE EXTENSION where the schema is there ------------------------------------------------------
 
 \c :home

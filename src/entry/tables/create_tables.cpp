@@ -25,7 +25,7 @@ struct Making {
     pg::ResultRows* findings;
     List* made_relations; // of Oid
     List* made_columns;   // of ObjectAddress*
-    // The trigger that was made last: ALTER TABLE ... ENABLE ALWAYS TRIGGER follows it.
+    // The trigger that was made or enabled last: ALTER TABLE ... ENABLE ALWAYS TRIGGER follows it.
     const CreateTrigStmt* made_trigger;
 };
 
@@ -219,6 +219,12 @@ void make_trigger(Making* making, const RawStmt* statement) {
     } else if (found.function != LookupFuncName(trigger->funcname, 0, nullptr, true)) {
         // Dropping it would be to drop what somebody has made on purpose.
         report(*making, name, "calls another function; drop it to have it made again");
+    } else if (found.enabled == TRIGGER_DISABLED) {
+        // When it fires always or on replicas, the statement that follows says so.
+        report(*making, name, "is disabled");
+        if (!making->is_dry_run)
+            alter_table(*making, trigger->relation, AT_EnableTrig, trigger->trigname, nullptr);
+        making->made_trigger = trigger;
     }
 }
 

@@ -87,18 +87,18 @@ Required read_required() {
     return required;
 }
 
-/// Raises 55000: a piece of the tables is not there.
-void raise_incomplete(const char* piece) {
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("tables of the extension attribution are incomplete"),
-                    errdetail("%s is missing.", piece),
-                    errhint("While a dump is being restored, wait for its end. Else run SELECT * "
-                            "FROM attribution.create_tables().")));
+/// Raises 55000: a piece of the tables is not there, as `lack` says.
+void raise_incomplete(const char* lack) {
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("tables of the extension attribution are incomplete"), errdetail("%s.", lack),
+             errhint("While a dump is being restored, wait for its end. Else run SELECT * "
+                     "FROM attribution.create_tables().")));
 }
 
 /// Removes from the names those that a catalog has for the table.
 List* without_found(List* names, Oid catalog_id, Oid index_id, AttrNumber key, AttrNumber name,
-                    Oid table) {
+                    bool (*counts)(HeapTuple row), Oid table) {
     if (names == NIL)
         return NIL;
     List* missing = list_copy(names);
@@ -107,6 +107,8 @@ List* without_found(List* names, Oid catalog_id, Oid index_id, AttrNumber key, A
     ScanKeyInit(&condition, key, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
     SysScanDesc scan = systable_beginscan(catalog, index_id, true, nullptr, 1, &condition);
     for (HeapTuple row; HeapTupleIsValid(row = systable_getnext(scan));) {
+        if (!counts(row))
+            continue;
         bool isnull;
         const Datum found = pg::attribute(row, name, RelationGetDescr(catalog), &isnull);
         ListCell* cell;
@@ -120,17 +122,25 @@ List* without_found(List* names, Oid catalog_id, Oid index_id, AttrNumber key, A
     return missing;
 }
 
+/// A trigger that is disabled guards nothing: a restore of rows by --disable-triggers that was cut
+/// off leaves all of them so.
+bool is_enabled(HeapTuple trigger) {
+    return reinterpret_cast<Form_pg_trigger>(GETSTRUCT(trigger))->tgenabled != TRIGGER_DISABLED;
+}
+
 void check_pieces(const RequiredTable& wanted, Oid table) {
-    List* keys =
-        without_found(wanted.constraints, ConstraintRelationId, ConstraintRelidTypidNameIndexId,
-                      Anum_pg_constraint_conrelid, Anum_pg_constraint_conname, table);
+    List* keys = without_found(
+        wanted.constraints, ConstraintRelationId, ConstraintRelidTypidNameIndexId,
+        Anum_pg_constraint_conrelid, Anum_pg_constraint_conname, [](HeapTuple) { return true; },
+        table);
     if (keys != NIL)
-        raise_incomplete(psprintf("Constraint \"%s\" of table attribution.%s",
+        raise_incomplete(psprintf("Constraint \"%s\" of table attribution.%s is missing",
                                   static_cast<const char*>(linitial(keys)), wanted.name));
-    List* triggers = without_found(wanted.triggers, TriggerRelationId, TriggerRelidNameIndexId,
-                                   Anum_pg_trigger_tgrelid, Anum_pg_trigger_tgname, table);
+    List* triggers =
+        without_found(wanted.triggers, TriggerRelationId, TriggerRelidNameIndexId,
+                      Anum_pg_trigger_tgrelid, Anum_pg_trigger_tgname, is_enabled, table);
     if (triggers != NIL)
-        raise_incomplete(psprintf("Trigger \"%s\" of table attribution.%s",
+        raise_incomplete(psprintf("Trigger \"%s\" of table attribution.%s is missing or disabled",
                                   static_cast<const char*>(linitial(triggers)), wanted.name));
 }
 
@@ -183,7 +193,7 @@ void look_up_pieces() {
         const auto* wanted = static_cast<RequiredTable*>(lfirst(cell));
         const Oid table = pg::find_own_relation(wanted->name);
         if (!OidIsValid(table))
-            raise_incomplete(psprintf("Table attribution.%s", wanted->name));
+            raise_incomplete(psprintf("Table attribution.%s is missing", wanted->name));
         tables_cache.depend_on(table);
         pg::check_kind(table, table_kinds);
         check_pieces(*wanted, table);
@@ -193,7 +203,7 @@ void look_up_pieces() {
         check_owner(wanted->name, owner, first_owner);
     }
     if (version == nullptr)
-        raise_incomplete("The row of attribution.schema_version");
+        raise_incomplete("The row of attribution.schema_version is missing");
 }
 
 } // namespace
