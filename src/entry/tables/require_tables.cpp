@@ -1,10 +1,11 @@
 #include "entry/tables/require_tables.hpp"
 
-#include <cstdlib>
+#include <algorithm>
 
 #include "entry/tables/definitions.hpp"
 #include "entry/tables/library_version.hpp"
 #include "entry/tables/owner.hpp"
+#include "entry/views/tracked_view.hpp"
 #include "pg/boundary.hpp"
 #include "pg/call.hpp"
 #include "pg/cache.hpp"
@@ -122,10 +123,21 @@ List* without_found(List* names, Oid catalog_id, Oid index_id, AttrNumber key, A
     return missing;
 }
 
-/// A trigger that is disabled guards nothing: a restore of rows by --disable-triggers that was cut
-/// off leaves all of them so.
-bool is_enabled(HeapTuple trigger) {
-    return reinterpret_cast<Form_pg_trigger>(GETSTRUCT(trigger))->tgenabled != TRIGGER_DISABLED;
+/// True when the trigger logs what changes a materialized view. While such a trigger is disabled
+/// its view is in doubt, and refresh() computes all of it.
+bool is_for_views(Oid function) {
+    if (function == pg::internal_function("doubt_view"))
+        return true;
+    return std::any_of(tracked_views.begin(), tracked_views.end(), [&](const TrackedView& view) {
+        return function == pg::internal_function(view.capture_function);
+    });
+}
+
+/// A disabled trigger guards nothing: a restore of rows by --disable-triggers that was cut off
+/// leaves all of them so.
+bool guards(HeapTuple trigger) {
+    const auto* form = reinterpret_cast<Form_pg_trigger>(GETSTRUCT(trigger));
+    return form->tgenabled != TRIGGER_DISABLED || is_for_views(form->tgfoid);
 }
 
 void check_pieces(const RequiredTable& wanted, Oid table) {
@@ -136,9 +148,8 @@ void check_pieces(const RequiredTable& wanted, Oid table) {
     if (keys != NIL)
         raise_incomplete(psprintf("Constraint \"%s\" of table attribution.%s is missing",
                                   static_cast<const char*>(linitial(keys)), wanted.name));
-    List* triggers =
-        without_found(wanted.triggers, TriggerRelationId, TriggerRelidNameIndexId,
-                      Anum_pg_trigger_tgrelid, Anum_pg_trigger_tgname, is_enabled, table);
+    List* triggers = without_found(wanted.triggers, TriggerRelationId, TriggerRelidNameIndexId,
+                                   Anum_pg_trigger_tgrelid, Anum_pg_trigger_tgname, guards, table);
     if (triggers != NIL)
         raise_incomplete(psprintf("Trigger \"%s\" of table attribution.%s is missing or disabled",
                                   static_cast<const char*>(linitial(triggers)), wanted.name));
