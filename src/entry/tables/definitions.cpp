@@ -40,10 +40,10 @@ std::span<const UpgradeStep> read_upgrade_steps() {
     deconstruct_array(DatumGetArrayTypeP(call_own("table_upgrades")), TEXTOID, -1, false,
                       TYPALIGN_INT, &texts, &nulls, &count);
     Assert(count % 2 == 0);
-    const auto steps = pg::make_span<UpgradeStep>(static_cast<std::size_t>(count / 2));
-    for (int i = 0; i < count / 2; ++i)
-        steps[static_cast<std::size_t>(i)] = {.version = TextDatumGetCString(texts[2 * i]),
-                                              .statements = TextDatumGetCString(texts[2 * i + 1])};
+    const auto steps = pg::make_span<UpgradeStep>(static_cast<std::size_t>(count) / 2);
+    for (std::size_t i = 0; i < steps.size(); ++i)
+        steps[i] = {.version = TextDatumGetCString(texts[2 * i]),
+                    .statements = TextDatumGetCString(texts[2 * i + 1])};
     return steps;
 }
 
