@@ -130,6 +130,7 @@ AS $$
         SELECT r.type || ' ' || r.identity, 'pg_publication_rel'::regclass, l.oid, 0, 'definition', '', NULL,
                format('ALTER PUBLICATION %I DROP TABLE %s', p.pubname, r.identity)
         FROM relation r JOIN pg_publication_rel l ON l.prrelid = r.objid JOIN pg_publication p ON p.oid = l.prpubid
+        WHERE current_setting('server_version_num')::integer < 180000 -- from 18 on a dump has them
     )
     SELECT i.type || ' ' || i.identity, f.stands_on, f.aspect, f.value, f.way_there, f.way_back
     FROM found f, pg_identify_object(f.classid, f.objid, f.objsubid) AS i

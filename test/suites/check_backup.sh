@@ -53,7 +53,8 @@ findings_are_losses() {
     findings >"$work/found"
     restore
     lost >"$work/lost"
-    is "$(wc -l <"$work/found")" 36 'each object that the owner has changed is found'
+    # Before 18 a publication of such a table is lost as well.
+    is "$(wc -l <"$work/found")" "$(if [ "$PG_MAJOR" -lt 18 ]; then echo 36; else echo 35; fi)" 'each object that the owner has changed is found'
     is "$(cat "$work/found")" "$(cat "$work/lost")" 'what is found is what is lost'
     ask 'SET allow_system_table_mods = on; DELETE FROM pg_seclabel'
     cure
