@@ -50,13 +50,14 @@ COMMENT ON PROCEDURE attribution.refresh_all(text) IS
 'Refreshes the three materialized views one after the other and commits after each, as refresh() does. A view that fails is logged and does not stop the others. Not inside a transaction block (2D000).';
 REVOKE ALL ON PROCEDURE attribution.refresh_all(text) FROM PUBLIC;
 
+-- Texts of SQL are in quotes: a parsed body is printed by each major in its own way, and check_backup() compares.
 CREATE FUNCTION attribution.prune_refresh_log(older_than interval DEFAULT '30 days') RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER CALLED ON NULL INPUT
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
     WITH gone AS (DELETE FROM attribution_internal.refresh_log l WHERE l.started_at < now() - prune_refresh_log.older_than RETURNING 1)
-    SELECT count(*) FROM gone;
-END;
+    SELECT count(*) FROM gone
+$$;
 COMMENT ON FUNCTION attribution.prune_refresh_log(interval) IS
 'Deletes the rows of refresh_log that are older than older_than and returns their number. For a scheduler.';
 REVOKE ALL ON FUNCTION attribution.prune_refresh_log(interval) FROM PUBLIC;

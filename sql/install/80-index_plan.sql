@@ -19,7 +19,7 @@ REVOKE ALL ON FUNCTION attribution_internal.index_obstacle(name, boolean) FROM P
 CREATE FUNCTION attribution_internal.index_bloat(index_id oid) RETURNS numeric
     LANGUAGE sql STABLE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
     SELECT round(greatest(0, 1 - least(1, ceil(1 + b.bytes / ((b.block_size - 40) * b.fill)) * 1.01 / nullif(b.pages, 0))), 3)
     FROM (
         SELECT k.pages, k.block_size, k.fill,
@@ -58,7 +58,7 @@ BEGIN ATOMIC
             WHERE i.indexrelid = index_bloat.index_id AND 0 <> ALL (i.indkey::smallint[]) AND c.reltuples >= 0 AND t.reltuples >= 0
             GROUP BY i.indexrelid, i.indisunique, i.indnkeyatts, i.indnatts, c.reltuples, c.reloptions, t.reltuples) k
         ) b;
-END;
+$$;
 COMMENT ON FUNCTION attribution_internal.index_bloat(oid) IS
 'The share of a btree''s pages that REINDEX would free, estimated from statistics: 0 to 1. Random insertions leave a healthy index at 0.2 to 0.3. NULL for an index that was never vacuumed or analyzed, or is no btree of columns alone.';
 REVOKE ALL ON FUNCTION attribution_internal.index_bloat(oid) FROM PUBLIC;
