@@ -409,7 +409,7 @@ void revoke_default_privileges(const Making& making) {
 Oid find_any_table(const Definitions& definitions) {
     ListCell* cell;
     foreach (cell, definitions.statements) {
-        const Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
+        Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
         if (!IsA(statement, CreateStmt))
             continue;
         const Oid table = find(castNode(CreateStmt, statement)->relation);
@@ -426,7 +426,7 @@ void check_what_is_there(const Definitions& definitions) {
     Oid first_owner = InvalidOid;
     ListCell* cell;
     foreach (cell, definitions.statements) {
-        const Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
+        Node* statement = castNode(RawStmt, lfirst(cell))->stmt;
         const RangeVar* name;
         const char* kinds;
         switch (nodeTag(statement)) {

@@ -19,7 +19,7 @@ struct Made {
     const RangeVar* relation;
 };
 
-Made made_by(const Node* statement) {
+Made made_by(Node* statement) {
     switch (nodeTag(statement)) {
     case T_CreateStmt:
         return {.kind = "TABLE", .relation = castNode(CreateStmt, statement)->relation};
