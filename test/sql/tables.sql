@@ -237,7 +237,7 @@ SELECT s.setting, m.* FROM (VALUES
     ('SET LOCAL check_function_bodies = off'),
     ('SET LOCAL row_security = off'),
     ('SET LOCAL session_replication_role = replica'),
-    ('SET LOCAL default_toast_compression = lz4'),
+    ('SET LOCAL default_toast_compression = pglz'),
     ('SET LOCAL transform_null_equals = on'),
     ('SET LOCAL createrole_self_grant = ''set, inherit''')) AS s (setting),
     public.mended(VARIADIC CASE WHEN s.setting LIKE '%createrole%' AND current_setting('server_version_num')::int < 160000 THEN '{}'
