@@ -538,7 +538,8 @@ trap 'exit 143' TERM
 
 # --- What a suite says -------------------------------------------------------------------------------
 # A suite is a program that prints one line per test and exits non-zero if one was not kept:
-#   ok - text      is GOT WANT text      skip text      not_ok text
+#   ok - text      is GOT WANT text      skip text      not_ok text      same WANTED GOT text (two files)
+# wait_for SECONDS QUERY waits until the suite's own `ask QUERY` prints t.
 
 suite_failed=
 
@@ -557,6 +558,23 @@ is() {
         not_ok "$3"
         diff -u <(printf '%s\n' "$2") <(printf '%s\n' "$1") | sed '1,2d; s/^/#   /' || true
     fi
+}
+
+same() {
+    if diff -U 0 "$1" "$2" >"$2.diff"; then
+        ok "$3"
+    else
+        not_ok "$3"
+        sed '1,2d; s/^/#   /' "$2.diff" | cut -c1-400 | head -n 40
+    fi
+}
+
+wait_for() {
+    local deadline=$((SECONDS + $1))
+    until [ "$(ask "$2" 2>&1)" = t ]; do
+        [ $SECONDS -lt $deadline ] || { not_ok "within $1 s: $2"; return 0; }
+        sleep 0.05
+    done
 }
 
 # The last line of a suite.

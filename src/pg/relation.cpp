@@ -11,13 +11,17 @@ const char* qualified_name(Oid relation) {
                                       get_rel_name(relation));
 }
 
-bool is_owner(Oid relation, Oid role) {
+Oid owner_of(Oid relation) {
     HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
     if (!HeapTupleIsValid(tuple))
         elog(ERROR, "cache lookup failed for relation %u", relation);
     const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
     ReleaseSysCache(tuple);
-    return has_privs_of_role(role, owner);
+    return owner;
+}
+
+bool is_owner(Oid relation, Oid role) {
+    return has_privs_of_role(role, owner_of(relation));
 }
 
 namespace {
@@ -72,13 +76,9 @@ Oid index_on(Relation relation, std::span<const int> columns) {
 CallerRights act_as_owner(Oid relation) {
     CallerRights rights;
     GetUserIdAndSecContext(&rights.user, &rights.security_context);
-    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-    if (!HeapTupleIsValid(tuple))
-        elog(ERROR, "cache lookup failed for relation %u", relation);
-    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
-    ReleaseSysCache(tuple);
-    SetUserIdAndSecContext(owner, rights.security_context | SECURITY_LOCAL_USERID_CHANGE |
-                                      SECURITY_NOFORCE_RLS);
+    SetUserIdAndSecContext(owner_of(relation), rights.security_context |
+                                                   SECURITY_LOCAL_USERID_CHANGE |
+                                                   SECURITY_NOFORCE_RLS);
     return rights;
 }
 

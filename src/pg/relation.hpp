@@ -10,6 +10,8 @@ namespace attribution::pg {
 /// "schema"."name", quoted, palloc'd.
 const char* qualified_name(Oid relation);
 
+Oid owner_of(Oid relation);
+
 /// True when `role` has the rights of the relation's owner.
 bool is_owner(Oid relation, Oid role);
 

@@ -1,16 +1,6 @@
 # shellcheck shell=bash
 # For suites that copy a database: all that a copy must have, and how it behaves in its first hour.
 
-# same WANTED GOT TEXT: two files.
-same() {
-    if diff -U 0 "$1" "$2" >"$2.diff"; then
-        ok "$3"
-    else
-        not_ok "$3"
-        sed '1,2d; s/^/#   /' "$2.diff" | cut -c1-400 | head -n 40
-    fi
-}
-
 state() {
     psql -XqAt -F ' ' -f "$ATTRIBUTION_ROOT/test/backup/state.sql" 2>&1
 }

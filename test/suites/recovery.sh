@@ -34,15 +34,6 @@ ask() {
     psql -XqAt -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning' -c "$1"
 }
 
-# wait_for SECONDS QUERY: until the query says t.
-wait_for() {
-    local deadline=$((SECONDS + $1))
-    until [ "$(ask "$2" 2>&1)" = t ]; do
-        [ $SECONDS -lt $deadline ] || { not_ok "within $1 s: $2"; return 0; }
-        sleep 0.05
-    done
-}
-
 # --- What is recovered --------------------------------------------------------------------------------
 
 # Tenant a has 4,000 conversions with up to four touches and 1,200 refunds, of which the first quarter is allocated,

@@ -295,15 +295,6 @@ soak() {
 
 # --- A standby ----------------------------------------------------------------------------------------
 
-# wait_for SECONDS QUERY: until the query says t.
-wait_for() {
-    local deadline=$((SECONDS + $1))
-    until [ "$(ask "$2" 2>&1)" = t ]; do
-        [ $SECONDS -lt $deadline ] || { not_ok "within $1 s: $2"; return 0; }
-        sleep 0.1
-    done
-}
-
 standby() {
     local lsn backup=$server_dir/standby
     shop standby

@@ -98,8 +98,8 @@ rows() {
     psql -XqAtd "$1" -v ON_ERROR_STOP=1 -v leave_out="$own" -v extra='[.]owner_' -f "$ATTRIBUTION_ROOT/test/suites/tables.sql"
 }
 
-# same SUBSCRIBER TEXT
-same() {
+# same_rows SUBSCRIBER TEXT
+same_rows() {
     is "$(rows "$1")" "$(rows published)" "$2: every table has the rows of the publisher"
 }
 
@@ -121,7 +121,7 @@ whole_schema_collides() {
                         WHERE srsubstate <> 'r' AND srrelid::regclass::text NOT IN ('attribution.schema_version', 'attribution.index_plan')")" 'attribution.currencies' \
         'a publication of the whole schema: rows that both have collide'
     is "$(ask collides 'SELECT sum(sync_error_count) > 0 FROM pg_stat_subscription_stats')" t 'which pg_stat_subscription_stats tells'
-    same collides 'the rest is copied all the same'
+    same_rows collides 'the rest is copied all the same'
     unsubscribe collides
 }
 
@@ -139,7 +139,7 @@ by_the_page() {
                          AND relname !~ '$own'")" '' 'the publication of the page has every table'
     subscriber copy attribution attribution_currencies
     copied copy
-    same copy 'the initial copy'
+    same_rows copy 'the initial copy'
     is "$(ask copy "SELECT count(*) FROM attribution.currencies WHERE NOT is_shipped")" 1 'the initial copy: and the currencies that were added'
     is "$(ask copy 'SELECT count(*) FROM attribution.refresh_status WHERE doubt IS NULL')" 0 'no view passes for right'
     holds copy 'the initial copy'
@@ -172,7 +172,7 @@ CALL attribution.reconcile($a, :'settlements');
 CALL attribution.refresh_all();
 SQL
     caught_up copy
-    same copy 'events, allocations, postings, refunds, a reconciliation'
+    same_rows copy 'events, allocations, postings, refunds, a reconciliation'
     is "$(ask copy "SELECT count(*) FROM attribution.currencies WHERE NOT is_shipped")" 2 'and a currency'
     holds copy 'what was streamed'
     is "$(ask copy 'SELECT sum(apply_error_count) FROM pg_stat_subscription_stats')" 0 'without an error'
@@ -190,7 +190,7 @@ both_write() {
     is "$(ask copy "SELECT count(*) FROM attribution.attribution_events WHERE external_event_id = 'order:after'")" 0 'an event that both took in: nothing passes it'
     ask copy "DELETE FROM attribution.attribution_events WHERE external_event_id = 'order:both'"
     caught_up copy
-    same copy 'when the row of the subscriber is gone, it goes on'
+    same_rows copy 'when the row of the subscriber is gone, it goes on'
     holds copy 'and'
 }
 
@@ -201,7 +201,7 @@ owners_column() {
     ask published "SELECT attribution.ingest_event($a, 'shop', 'conversion', '2026-01-07Z', n, 'note:' || n) FROM generate_series(1, 20) AS n" "CALL attribution.allocate_events($a, 'm')" \
         "SELECT attribution.post_allocations($a, 'm')" >/dev/null
     caught_up copy
-    same copy 'a column that only the subscriber has'
+    same_rows copy 'a column that only the subscriber has'
     is "$(ask copy "SELECT count(*) FROM attribution.attribution_events WHERE external_event_id LIKE 'note:%' AND owner_note = 'of the subscriber'")" 20 'has its default'
     holds copy 'and'
 
@@ -213,7 +213,7 @@ owners_column() {
     is "$(grep -om1 "$said" "$server_dir/log" || true)" "$said" 'a column that only the publisher has is an error that names it'
     ask copy 'ALTER TABLE attribution.attribution_allocations ADD COLUMN owner_flag boolean'
     caught_up copy
-    same copy 'with the column it goes on'
+    same_rows copy 'with the column it goes on'
     holds copy 'and'
     unsubscribe copy
     ask published "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active" >/dev/null

@@ -37,15 +37,6 @@ ask() {
     psql -XqAt -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning' "${words[@]}"
 }
 
-# wait_for SECONDS QUERY: until the query says t.
-wait_for() {
-    local deadline=$((SECONDS + $1))
-    until [ "$(ask "$2" 2>&1)" = t ]; do
-        [ $SECONDS -lt $deadline ] || { not_ok "within $1 s: $2"; return 0; }
-        sleep 0.05
-    done
-}
-
 make_shop() {
     fresh_database shop 'CREATE EXTENSION attribution'
     psql -Xq -v ON_ERROR_STOP=1 >"$work/shop.log" <<'SQL'

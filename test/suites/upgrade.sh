@@ -153,15 +153,6 @@ ask() {
     psql -XqAt -v ON_ERROR_STOP=1 -c "$1" 2>&1
 }
 
-same() {
-    if diff -U 0 "$1" "$2" >"$2.diff"; then
-        ok "$3"
-    else
-        not_ok "$3"
-        sed '1,2d; s/^/#   /' "$2.diff" | cut -c1-300 | head -n 40
-    fi
-}
-
 # A copy of a database that nobody is connected to.
 copy_of() {
     PGOPTIONS='-c client_min_messages=warning' psql -Xqd postgres -v ON_ERROR_STOP=1 -c "DROP DATABASE IF EXISTS $2 (FORCE)" -c "CREATE DATABASE $2 TEMPLATE $1"

@@ -445,7 +445,7 @@ void check_what_is_there(const Definitions& definitions) {
         if (!OidIsValid(relation))
             continue;
         pg::check_kind(relation, kinds);
-        const Oid owner = owner_of_relation(relation);
+        const Oid owner = pg::owner_of(relation);
         if (IsA(statement, CreateStmt) && !OidIsValid(first_owner))
             first_owner = owner;
         check_owner(name->relname, owner, IsA(statement, CreateStmt) ? first_owner : owner);

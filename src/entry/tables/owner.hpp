@@ -14,8 +14,6 @@ constexpr char table_kinds[] = {RELKIND_RELATION, RELKIND_PARTITIONED_TABLE, '\0
 
 constexpr char materialized_view_kinds[] = {RELKIND_MATVIEW, '\0'};
 
-Oid owner_of_relation(Oid relation);
-
 /// Functions act as the owner of the tables or as their own, and a trigger of either runs with the
 /// rights of the other: so both are one role, or the tables' owner may do everything anyway. Raises
 /// 55000 when that is not so, or when the owner is not the one of the tables before this one.

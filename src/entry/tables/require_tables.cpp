@@ -11,6 +11,7 @@
 #include "pg/cache.hpp"
 #include "pg/columns.hpp"
 #include "pg/own.hpp"
+#include "pg/relation.hpp"
 #include "pg/statement.hpp"
 #include "pg/tuple.hpp"
 
@@ -208,7 +209,7 @@ void look_up_pieces() {
         tables_cache.depend_on(table);
         pg::check_kind(table, table_kinds);
         check_pieces(*wanted, table);
-        const Oid owner = owner_of_relation(table);
+        const Oid owner = pg::owner_of(table);
         if (!OidIsValid(first_owner))
             first_owner = owner;
         check_owner(wanted->name, owner, first_owner);
